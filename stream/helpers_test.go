@@ -1,0 +1,101 @@
+package stream_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/bulla-format/bulla/format"
+	"github.com/bulla-format/bulla/keywrap"
+	"github.com/bulla-format/bulla/stream"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// segmentSize is the smallest, so that few bytes make many segments.
+const segmentSize = 1 << format.MinSegmentExp
+
+// small are options with segments of segmentSize and, so that sweeps over a
+// stream's bytes are short, a compact header.
+func small() *stream.EncryptOptions {
+	return &stream.EncryptOptions{SegmentSize: segmentSize, CompactHeader: true}
+}
+
+// edgeSizes are the plaintext sizes around the edges of segments.
+var edgeSizes = []int{0, 1, segmentSize - 1, segmentSize, segmentSize + 1, 2*segmentSize - 1, 2 * segmentSize, 2*segmentSize + 1, 5*segmentSize + 7}
+
+var testKey = func() *keywrap.AESKey {
+	k, err := keywrap.NewAESKey("test", bytes.Repeat([]byte{9}, keywrap.AESKeySize))
+	if err != nil {
+		panic(err)
+	}
+	return k
+}()
+
+// content returns n bytes that differ from segment to segment.
+func content(n int) []byte {
+	b := make([]byte, n)
+	rng := rand.New(rand.NewPCG(uint64(n), 1))
+	for i := range b {
+		b[i] = byte(rng.Uint32())
+	}
+	return b
+}
+
+func encrypt(t testing.TB, plaintext []byte, o *stream.EncryptOptions) []byte {
+	t.Helper()
+	var stored bytes.Buffer
+	w, err := stream.NewEncryptWriter(t.Context(), &stored, testKey, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Abort()
+	if _, err := w.Write(plaintext); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return stored.Bytes()
+}
+
+// decrypt reads a stream from front to back and returns what was released.
+func decrypt(t testing.TB, stored []byte, o *stream.DecryptOptions) ([]byte, error) {
+	t.Helper()
+	r, err := stream.NewDecryptReader(t.Context(), bytes.NewReader(stored), testKey, o)
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(r)
+}
+
+// decryptAt reads a stream through a DecryptReaderAt.
+func decryptAt(t testing.TB, stored []byte, o *stream.DecryptOptions) ([]byte, error) {
+	t.Helper()
+	r, err := stream.NewDecryptReaderAt(t.Context(), bytes.NewReader(stored), int64(len(stored)), testKey, o)
+	if err != nil {
+		return nil, err
+	}
+	plaintext := make([]byte, r.Size())
+	n, err := r.ReadAt(plaintext, 0)
+	if err == io.EOF && r.Size() == 0 {
+		err = nil
+	}
+	return plaintext[:n], err
+}
+
+func check(t *testing.T, what string, got []byte, err error, want []byte) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Fatalf("%s: %d bytes that differ from the %d of the plaintext", what, len(got), len(want))
+	}
+}
+
+var errInjected = errors.New("injected")
