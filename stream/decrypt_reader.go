@@ -31,11 +31,7 @@ func NewDecryptReader(ctx context.Context, src io.Reader, keys keywrap.Unwrapper
 	if o == nil {
 		o = &DecryptOptions{}
 	}
-	header, err := readHeader(src, o)
-	if err != nil {
-		return nil, err
-	}
-	info, opener, err := openHeader(ctx, header, keys, o)
+	info, opener, err := openHeader(ctx, src, keys, o)
 	if err != nil {
 		return nil, err
 	}

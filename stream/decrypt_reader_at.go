@@ -44,11 +44,11 @@ func NewDecryptReaderAt(ctx context.Context, src io.ReaderAt, size int64, keys k
 	if o == nil {
 		o = &DecryptOptions{}
 	}
-	header, err := readHeaderAt(src, size, o)
+	front, err := readerAtFront(src, size)
 	if err != nil {
 		return nil, err
 	}
-	info, opener, err := openHeader(ctx, header, keys, o)
+	info, opener, err := openHeader(ctx, front, keys, o)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func NewDecryptReaderAt(ctx context.Context, src io.ReaderAt, size int64, keys k
 }
 
 // proveSize finds the plaintext size that the stored size stands for, and
-// proves it (SPEC §9.3).
+// proves it (SPEC §9.3, steps 1 and 2).
 func (r *DecryptReaderAt) proveSize(stored int64) error {
 	size, err := r.info.Layout.PlaintextSize(stored)
 	if declared := r.info.PlaintextSize; declared != format.UnknownSize {
@@ -261,14 +261,14 @@ func (b *buffers) plaintext(size int) []byte {
 	return b.plain
 }
 
-// readHeaderAt reads a header as readHeader does, the usual one with a single
-// read.
-func readHeaderAt(src io.ReaderAt, size int64, o *DecryptOptions) ([]byte, error) {
+// readerAtFront returns a reader of src from its beginning that has fetched as
+// much as the usual header with one read.
+func readerAtFront(src io.ReaderAt, size int64) (io.Reader, error) {
 	front := make([]byte, min(max(size, 0), format.DefaultHeaderSize))
 	n, err := src.ReadAt(front, 0)
 	if n < len(front) && err != nil && err != io.EOF {
 		return nil, fmt.Errorf("stream: reading the source: %w", err)
 	}
 	rest := io.NewSectionReader(src, int64(n), size-int64(n))
-	return readHeader(io.MultiReader(bytes.NewReader(front[:n]), rest), o)
+	return io.MultiReader(bytes.NewReader(front[:n]), rest), nil
 }

@@ -3,7 +3,6 @@ package stream
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -52,10 +51,14 @@ func keyNames(keys []format.WrappedKey) string {
 	return strings.Join(names, ", ")
 }
 
-// openHeader authenticates an encoded header, its prelude checked by
-// checkPrelude, and returns what it says and the Opener of its segments
-// (SPEC §9.1).
-func openHeader(ctx context.Context, b []byte, keys keywrap.Unwrapper, o *DecryptOptions) (*Info, *segment.Opener, error) {
+// openHeader reads a header, applies the options to it, authenticates it, and
+// returns what it says and the Opener of its segments, which begin where src
+// then stands (SPEC §9.1).
+func openHeader(ctx context.Context, src io.Reader, keys keywrap.Unwrapper, o *DecryptOptions) (*Info, *segment.Opener, error) {
+	b, err := readHeader(src, o)
+	if err != nil {
+		return nil, nil, err
+	}
 	h, err := format.ParseHeader(b)
 	if err != nil {
 		return nil, nil, err
@@ -64,52 +67,100 @@ func openHeader(ctx context.Context, b []byte, keys keywrap.Unwrapper, o *Decryp
 	if err := o.checkInfo(&info); err != nil {
 		return nil, nil, err
 	}
-	dataKey, err := unwrap(ctx, h, keys, info.Context)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer clear(dataKey)
-	k, err := segment.Derive(dataKey, &h.Prelude, o.AssociatedData)
+	k, err := authenticate(ctx, b, h, keys, info.Context, o)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer k.Close()
-	if k.VerifyCommitment(&h.Prelude) != nil {
-		return nil, nil, fmt.Errorf("%w: the header's commitment is not to this data key: the prelude was changed, the header is another stream's, or the associated data differs", ErrAuth)
-	}
-	if k.VerifyHeader(b) != nil {
-		return nil, nil, fmt.Errorf("%w: the header was changed", ErrAuth)
-	}
-	if value := h.Extension(format.ExtensionMetadata); value != nil {
-		pairs, err := k.OpenMetadata(value)
-		if err != nil {
-			return nil, nil, fmt.Errorf("%w: the header's sealed metadata", ErrAuth)
-		}
-		if info.Metadata, err = format.ParsePairs(pairs); err != nil {
-			return nil, nil, fmt.Errorf("the header's sealed metadata: %w", err)
-		}
+	if info.Metadata, err = openMetadata(h, k); err != nil {
+		return nil, nil, err
 	}
 	opener, err := segment.NewOpener(k)
 	return &info, opener, err
 }
 
-// readHeader reads a header, or a detached header's prelude, from src and
-// returns the encoded header. Only as much is read as belongs to it.
-func readHeader(src io.Reader, o *DecryptOptions) ([]byte, error) {
-	b := make([]byte, format.PreludeSize, format.DefaultHeaderSize)
-	if err := readHeaderBytes(src, b, b); err != nil {
-		return nil, err
-	}
-	p, err := format.ParsePrelude(b)
+// authenticate returns the keys of the stream once commitment and header MAC
+// have been verified (SPEC §9.1, steps 8 to 10).
+func authenticate(ctx context.Context, b []byte, h *format.Header, keys keywrap.Unwrapper, ec keywrap.Context, o *DecryptOptions) (*segment.Keys, error) {
+	dataKey, err := unwrap(ctx, h, keys, ec)
 	if err != nil {
 		return nil, err
 	}
-	if err := o.checkPrelude(&p); err != nil {
+	defer clear(dataKey)
+	k, err := segment.Derive(dataKey, &h.Prelude, o.AssociatedData)
+	if err != nil {
 		return nil, err
 	}
-	if p.Detached() {
-		return detachedHeader(b, o)
+	if k.VerifyCommitment(&h.Prelude) != nil {
+		k.Close()
+		return nil, fmt.Errorf("%w: the header's commitment is not to this data key: the prelude was changed, the header is another stream's, or the associated data differs", ErrAuth)
 	}
+	if k.VerifyHeader(b) != nil {
+		k.Close()
+		return nil, fmt.Errorf("%w: the header was changed", ErrAuth)
+	}
+	return k, nil
+}
+
+func openMetadata(h *format.Header, k *segment.Keys) (map[string]string, error) {
+	value := h.Extension(format.ExtensionMetadata)
+	if value == nil {
+		return nil, nil
+	}
+	pairs, err := k.OpenMetadata(value)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the header's sealed metadata", ErrAuth)
+	}
+	metadata, err := format.ParsePairs(pairs)
+	if err != nil {
+		return nil, fmt.Errorf("the header's sealed metadata: %w", err)
+	}
+	return metadata, nil
+}
+
+// readHeader reads a header and no more from src; of a stream with a detached
+// header, the prelude in front of the payload. It returns the encoded header
+// (SPEC §9.1, steps 1 to 5).
+func readHeader(src io.Reader, o *DecryptOptions) ([]byte, error) {
+	prelude, p, err := readPrelude(src)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.checkPrelude(p); err != nil {
+		return nil, err
+	}
+	if !p.Detached() {
+		return readBody(src, prelude, o)
+	}
+	header := bytes.NewReader(o.DetachedHeader)
+	detached, _, err := readPrelude(header)
+	if err != nil {
+		return nil, fmt.Errorf("the detached header: %w", err)
+	}
+	if !bytes.Equal(detached, prelude) {
+		return nil, fmt.Errorf("%w: the detached header belongs to another payload", ErrAuth)
+	}
+	b, err := readBody(header, detached, o)
+	if err != nil {
+		return nil, fmt.Errorf("the detached header: %w", err)
+	}
+	if header.Len() > 0 {
+		return o.DetachedHeader, nil // which ParseHeader refuses, for it is longer than it says
+	}
+	return b, nil
+}
+
+func readPrelude(src io.Reader) ([]byte, *format.Prelude, error) {
+	b := make([]byte, format.PreludeSize, format.DefaultHeaderSize)
+	if err := readHeaderBytes(src, b, b); err != nil {
+		return nil, nil, err
+	}
+	p, err := format.ParsePrelude(b)
+	return b, &p, err
+}
+
+// readBody reads what follows the prelude b and returns all of the header.
+func readBody(src io.Reader, b []byte, o *DecryptOptions) ([]byte, error) {
 	b = b[:format.PrefixSize]
 	if err := readHeaderBytes(src, b[format.PreludeSize:], b); err != nil {
 		return nil, err
@@ -118,8 +169,8 @@ func readHeader(src io.Reader, o *DecryptOptions) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := o.checkHeaderSize(size); err != nil {
-		return nil, err
+	if o.MaxHeaderSize > 0 && size > o.MaxHeaderSize {
+		return nil, fmt.Errorf("%w: header of %d bytes, the limit is %d (MaxHeaderSize)", ErrTooLarge, size, o.MaxHeaderSize)
 	}
 	b = append(b, make([]byte, size-len(b))...)
 	return b, readHeaderBytes(src, b[format.PrefixSize:], b)
@@ -132,165 +183,9 @@ func readHeaderBytes(src io.Reader, rest, b []byte) error {
 	if err != io.EOF {
 		return err
 	}
-	b = b[:len(b)-len(rest)+n]
-	if len(b) < len(format.Magic) || string(b[:len(format.Magic)]) != format.Magic {
+	if b = b[:len(b)-len(rest)+n]; !bytes.HasPrefix(b, []byte(format.Magic)) {
 		_, err := format.ParsePrelude(b)
 		return err
 	}
 	return ErrTruncated
-}
-
-// detachedHeader returns the detached header whose prelude must be the
-// payload's.
-func detachedHeader(prelude []byte, o *DecryptOptions) ([]byte, error) {
-	if err := o.checkHeaderSize(len(o.DetachedHeader)); err != nil {
-		return nil, err
-	}
-	if _, err := format.ParsePrelude(o.DetachedHeader); err != nil {
-		return nil, fmt.Errorf("the detached header: %w", err)
-	}
-	if !bytes.Equal(prelude, o.DetachedHeader[:format.PreludeSize]) {
-		return nil, fmt.Errorf("%w: the detached header belongs to another payload", ErrAuth)
-	}
-	return bytes.Clone(o.DetachedHeader), nil
-}
-
-// An encryption is the state that EncryptWriter and EncryptReader share: the
-// header, the Sealer, and where in the plaintext they are.
-type encryption struct {
-	header   []byte // encoded
-	detached bool
-	layout   format.Layout
-	sealer   *segment.Sealer
-	declared int64 // plaintext size, or format.UnknownSize
-	count    int64 // plaintext bytes taken so far
-	index    int64 // of the next segment
-}
-
-// newEncryption obtains a data key and makes the header (SPEC §8).
-func newEncryption(ctx context.Context, keys keywrap.Wrapper, o *EncryptOptions) (*encryption, error) {
-	if o == nil {
-		o = &EncryptOptions{}
-	}
-	h := &format.Header{PlaintextSize: format.UnknownSize}
-	if err := o.apply(h); err != nil {
-		return nil, err
-	}
-	dataKey, wrapped, err := keywrap.GenerateKey(ctx, keys, o.Context)
-	if err != nil {
-		return nil, err
-	}
-	defer clear(dataKey)
-	h.Keys = wrapped
-	rand.Read(h.IV[:])
-	k, err := segment.Derive(dataKey, &h.Prelude, o.AssociatedData)
-	if err != nil {
-		return nil, err
-	}
-	defer k.Close()
-	h.Commitment = k.Commitment()
-	if err := o.addExtensions(h, k); err != nil {
-		return nil, err
-	}
-	h.Size = h.MinSize()
-	if !o.CompactHeader {
-		h.Size = (h.Size + format.DefaultHeaderSize - 1) / format.DefaultHeaderSize * format.DefaultHeaderSize
-	}
-	b, err := h.Append(nil)
-	if err != nil {
-		return nil, fmt.Errorf("stream: the header cannot be written: %w", err)
-	}
-	mac := k.HeaderMAC(b)
-	copy(b[len(b)-format.MACSize:], mac[:])
-	sealer, err := segment.NewSealer(k)
-	if err != nil {
-		return nil, err
-	}
-	return &encryption{header: b, detached: o.Detached, layout: h.Layout(), sealer: sealer, declared: h.PlaintextSize}, nil
-}
-
-// apply checks the options that fix the prelude and the plaintext size, before
-// a key service is asked.
-func (o *EncryptOptions) apply(h *format.Header) (err error) {
-	h.Suite, h.Flags = o.suite(), o.flags()
-	if !h.Suite.Known() {
-		return fmt.Errorf("stream: %w %v", format.ErrUnsupported, h.Suite)
-	}
-	if h.SegmentExp, err = o.segmentExp(); err != nil {
-		return err
-	}
-	if o.PlaintextSize != nil {
-		layout, err := format.NewLayout(format.MaxHeaderSize, h.SegmentExp)
-		if err != nil {
-			return err
-		}
-		if *o.PlaintextSize < 0 || *o.PlaintextSize > layout.MaxPlaintextSize() {
-			return fmt.Errorf("%w: plaintext size %d", ErrTooLarge, *o.PlaintextSize)
-		}
-		h.PlaintextSize = *o.PlaintextSize
-	}
-	return nil
-}
-
-// addExtensions adds the extensions in ascending order of their types.
-func (o *EncryptOptions) addExtensions(h *format.Header, k *segment.Keys) error {
-	if len(o.Metadata) > 0 {
-		pairs, err := format.AppendPairs(nil, o.Metadata)
-		if err != nil {
-			return fmt.Errorf("stream: metadata: %w", err)
-		}
-		value, err := k.SealMetadata(pairs)
-		if err != nil {
-			return err
-		}
-		h.Extensions = append(h.Extensions, format.Extension{Type: format.ExtensionMetadata, Value: value})
-	}
-	if len(o.Context) > 0 {
-		pairs, err := format.AppendPairs(nil, o.Context)
-		if err != nil {
-			return fmt.Errorf("stream: context: %w", err)
-		}
-		h.Extensions = append(h.Extensions, format.Extension{Type: format.ExtensionContext, Value: pairs})
-	}
-	if o.Location != "" {
-		h.Extensions = append(h.Extensions, format.Extension{Type: format.ExtensionLocation, Value: []byte(o.Location)})
-	}
-	return nil
-}
-
-// front returns what the output begins with: the header, or its prelude when
-// the header is detached.
-func (e *encryption) front() []byte {
-	if e.detached {
-		return e.header[:format.PreludeSize]
-	}
-	return e.header
-}
-
-// take counts n more plaintext bytes, unless they are too many.
-func (e *encryption) take(n int) error {
-	if e.declared != format.UnknownSize && int64(n) > e.declared-e.count {
-		return fmt.Errorf("%w: the plaintext has more than the declared %d bytes", ErrSizeMismatch, e.declared)
-	}
-	if int64(n) > e.layout.MaxPlaintextSize()-e.count {
-		return fmt.Errorf("%w: more than %d plaintext bytes", ErrTooLarge, e.layout.MaxPlaintextSize())
-	}
-	e.count += int64(n)
-	return nil
-}
-
-// complete tells whether the plaintext may end here.
-func (e *encryption) complete() error {
-	if e.declared != format.UnknownSize && e.count != e.declared {
-		return fmt.Errorf("%w: the plaintext ended after %d of the declared %d bytes", ErrSizeMismatch, e.count, e.declared)
-	}
-	return nil
-}
-
-// seal appends the next stored segment to dst; Sealer.Seal says how the two
-// may overlap.
-func (e *encryption) seal(dst, plaintext []byte, final bool) []byte {
-	dst = e.sealer.Seal(dst, plaintext, e.index, final)
-	e.index++
-	return dst
 }

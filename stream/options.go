@@ -137,15 +137,8 @@ func (o *DecryptOptions) checkPrelude(p *format.Prelude) error {
 	return nil
 }
 
-func (o *DecryptOptions) checkHeaderSize(size int) error {
-	if o.MaxHeaderSize > 0 && size > o.MaxHeaderSize {
-		return fmt.Errorf("%w: header of %d bytes, the limit is %d (MaxHeaderSize)", ErrTooLarge, size, o.MaxHeaderSize)
-	}
-	return nil
-}
-
-// checkInfo applies the policy to the rest of a header. It needs no
-// authenticated header: it only refuses.
+// checkInfo applies the policy to the rest of a header (SPEC §9.1, step 7). It
+// needs no authenticated header: it only refuses.
 func (o *DecryptOptions) checkInfo(info *Info) error {
 	for key, value := range o.RequiredContext {
 		if got, ok := info.Context[key]; !ok || got != value {

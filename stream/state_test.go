@@ -304,12 +304,26 @@ func TestCancelledUnwrapStops(t *testing.T) {
 	}
 }
 
+func encryptDetached(t *testing.T, plaintext []byte) (payload, header []byte) {
+	t.Helper()
+	r, err := stream.NewEncryptReader(t.Context(), bytes.NewReader(plaintext), testKey, &stream.EncryptOptions{Detached: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, err = io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return payload, r.Header()
+}
+
 func TestDecryptPolicy(t *testing.T) {
 	plain := encrypt(t, []byte("x"), nil)
 	withContext := encrypt(t, []byte("x"), &stream.EncryptOptions{Context: keywrap.Context{"tenant": "a"}})
 	withAD := encrypt(t, []byte("x"), &stream.EncryptOptions{AssociatedData: []byte("ad")})
 	located := encrypt(t, []byte("x"), &stream.EncryptOptions{Location: "s3://b/k"})
-	detached := encrypt(t, []byte("x"), &stream.EncryptOptions{Detached: true})
+	detached, detachedHeader := encryptDetached(t, []byte("x"))
+	_, otherHeader := encryptDetached(t, []byte("x"))
 	for what, c := range map[string]struct {
 		stored []byte
 		o      stream.DecryptOptions
@@ -336,9 +350,12 @@ func TestDecryptPolicy(t *testing.T) {
 		"segment limit kept":            {plain, stream.DecryptOptions{MaxSegmentSize: 65536}, nil},
 		"a header too many":             {plain, stream.DecryptOptions{DetachedHeader: plain[:4096]}, stream.ErrPolicy},
 		"no header":                     {detached, stream.DecryptOptions{}, stream.ErrPolicy},
-		"a header of another stream":    {detached, stream.DecryptOptions{DetachedHeader: plain[:4096]}, stream.ErrAuth},
+		"a header of another stream":    {detached, stream.DecryptOptions{DetachedHeader: otherHeader}, stream.ErrAuth},
+		"its header":                    {detached, stream.DecryptOptions{DetachedHeader: detachedHeader}, nil},
+		"its header and more":           {detached, stream.DecryptOptions{DetachedHeader: append(bytes.Clone(detachedHeader), 0)}, format.ErrMalformed},
+		"its header without a payload":  {detached[:75], stream.DecryptOptions{DetachedHeader: detachedHeader}, stream.ErrTruncated},
 		"a header that is none":         {detached, stream.DecryptOptions{DetachedHeader: []byte("x")}, format.ErrNotStream},
-		"a header cut":                  {detached, stream.DecryptOptions{DetachedHeader: detached[:76]}, format.ErrMalformed},
+		"a header cut":                  {detached, stream.DecryptOptions{DetachedHeader: detachedHeader[:76]}, stream.ErrTruncated},
 	} {
 		if _, err := stream.NewDecryptReader(t.Context(), bytes.NewReader(c.stored), testKey, &c.o); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", what, err)
