@@ -13,11 +13,11 @@ import (
 // A DecryptReader decrypts a stream from front to back. It is not safe for
 // concurrent use. Every error is final: later calls return it again.
 type DecryptReader struct {
-	src    io.Reader
+	src    source
 	info   *Info
 	opener *segment.Opener
 	index  int64  // of the next segment
-	stored []byte // a stored segment
+	stored []byte // room for a stored segment
 	buf    []byte // plaintext of a segment that did not fit into the caller's slice
 	plain  []byte // what of it the caller has yet to receive
 	err    error  // sticky, and returned once plain is empty
@@ -35,7 +35,7 @@ func NewDecryptReader(ctx context.Context, src io.Reader, keys keywrap.Unwrapper
 	if err != nil {
 		return nil, err
 	}
-	return &DecryptReader{src: src, info: info, opener: opener}, nil
+	return &DecryptReader{src: newSource(src), info: info, opener: opener}, nil
 }
 
 // Info returns what the authenticated header says.
@@ -111,17 +111,17 @@ func (r *DecryptReader) next(dst []byte) []byte {
 	if r.stored == nil {
 		r.stored = make([]byte, r.info.SegmentSize+format.SegmentOverhead)
 	}
-	n, err := readFull(r.src, r.stored)
+	stored, err := r.src.next(r.stored)
 	if err != nil && err != io.EOF {
 		r.fail(err)
 		return nil
 	}
 	final := err == io.EOF
-	if err := r.checkSize(n, final); err != nil {
+	if err := r.checkSize(len(stored), final); err != nil {
 		r.fail(err)
 		return nil
 	}
-	plaintext, err := r.opener.Open(dst, r.stored[:n], r.index, final)
+	plaintext, err := r.opener.Open(dst, stored, r.index, final)
 	if err != nil {
 		r.fail(segmentError(r.info, r.index))
 		return nil

@@ -15,7 +15,7 @@ import (
 // It is what to give to an uploader that takes an io.Reader. It cannot seek,
 // on purpose: encrypting again gives other bytes.
 type EncryptReader struct {
-	src     io.Reader
+	src     source
 	enc     *encryption
 	pending []byte // stored bytes that the caller has yet to receive
 	buf     []byte // for segments that do not fit into the caller's slice
@@ -31,7 +31,7 @@ func NewEncryptReader(ctx context.Context, src io.Reader, keys keywrap.Wrapper, 
 	if err != nil {
 		return nil, err
 	}
-	return &EncryptReader{src: src, enc: enc, pending: enc.front()}, nil
+	return &EncryptReader{src: newSource(src), enc: enc, pending: enc.front()}, nil
 }
 
 // Header returns a copy of the encoded header.
@@ -88,13 +88,13 @@ func (r *EncryptReader) fail(err error) {
 // segment, and seals it there. On an error b is cleared.
 func (r *EncryptReader) seal(b []byte) (int, error) {
 	room := b[format.NonceSize : len(b)-format.TagSize]
-	n, err := readFull(r.src, room)
+	plaintext, err := r.src.next(room)
 	final := err == io.EOF
 	if final {
 		err = nil
 	}
 	if err == nil {
-		err = r.enc.take(n)
+		err = r.enc.take(len(plaintext))
 	}
 	if err == nil && final {
 		err = r.enc.complete()
@@ -104,7 +104,7 @@ func (r *EncryptReader) seal(b []byte) (int, error) {
 		r.fail(err)
 		return 0, err
 	}
-	stored := r.enc.seal(b[:0], room[:n], final)
+	stored := r.enc.seal(b[:0], plaintext, final)
 	if final {
 		clear(b[len(stored):]) // a source may use all of its slice as scratch space
 		r.fail(io.EOF)

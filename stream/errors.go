@@ -56,36 +56,3 @@ func (e *SegmentError) Error() string {
 
 // Unwrap returns Err.
 func (e *SegmentError) Unwrap() error { return e.Err }
-
-// maxEmptyReads is how many reads of nothing, without an error, a source may
-// answer in a row; the standard library's packages have the same bound.
-const maxEmptyReads = 100
-
-// readFull reads until buf is full. It tells a source's regular end (io.EOF,
-// whether or not anything came before) from its errors, so that a source's own
-// io.ErrUnexpectedEOF stays what it is; err is nil only when buf is full.
-func readFull(src io.Reader, buf []byte) (n int, err error) {
-	empty := 0
-	for n < len(buf) {
-		m, err := src.Read(buf[n:])
-		if m < 0 || m > len(buf)-n {
-			return n, errors.New("stream: the source returned an impossible count")
-		}
-		n += m
-		if err == io.EOF {
-			if n == len(buf) {
-				return n, nil
-			}
-			return n, io.EOF
-		}
-		if err != nil {
-			return n, fmt.Errorf("stream: reading the source: %w", err)
-		}
-		if m > 0 {
-			empty = 0
-		} else if empty++; empty == maxEmptyReads {
-			return n, fmt.Errorf("stream: reading the source: %w", io.ErrNoProgress)
-		}
-	}
-	return n, nil
-}
