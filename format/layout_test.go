@@ -29,7 +29,9 @@ func storedSize(start, n int64, exp uint8) *big.Int {
 func TestSizesBothWays(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for exp := uint8(format.MinSegmentExp); exp <= format.MaxSegmentExp; exp++ {
-		for _, start := range []int64{format.PreludeSize, format.MinHeaderSize, 4096, 65536} {
+		stored := int64(1)<<exp + 28
+		edge := stored + math.MaxInt64%stored // what is left for segments is then a whole number of them
+		for _, start := range []int64{format.PreludeSize, format.MinHeaderSize, 4096, 65536, edge, edge - 1, edge - 27, edge - 28} {
 			l := layout(t, start, exp)
 			top := l.MaxPlaintextSize()
 			if storedSize(start, top, exp).Cmp(big.NewInt(math.MaxInt64)) > 0 {

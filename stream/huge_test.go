@@ -25,11 +25,9 @@ type sparse struct {
 	layout format.Layout
 	size   int64 // of the plaintext
 	sealer *segment.Sealer
-	reads  int
 }
 
 func (s *sparse) ReadAt(p []byte, off int64) (int, error) {
-	s.reads++
 	n := 0
 	for n < len(p) {
 		at := off + int64(n)
