@@ -1,0 +1,82 @@
+package s3upload
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+var (
+	// ErrInput means that the PutObjectInput or the options cannot be used as
+	// they are. The message names the field to change; nothing was sent.
+	ErrInput = errors.New("invalid upload")
+
+	// ErrChecksum means that the plaintext is not what a checksum of the
+	// caller's says: the source or the checksum is wrong. Nothing is visible.
+	ErrChecksum = errors.New("checksum mismatch")
+)
+
+// An UploadError is a failure after the upload began. The object of an earlier
+// upload to the same key, if there is one, is untouched unless MayBeStored is
+// set.
+type UploadError struct {
+	Bucket, Key string
+
+	// UploadID is the multipart upload, empty if none was begun.
+	UploadID string
+
+	// Err is what failed first.
+	Err error
+
+	// AbortErr is why the multipart upload could not be aborted. Its parts
+	// are then stored and billed until UploadID is aborted. nil: there is
+	// nothing left to abort.
+	AbortErr error
+
+	// MayBeStored means that the request that makes the object visible was
+	// sent, and no answer came that settles it: the object may be stored, and
+	// is then whole.
+	MayBeStored bool
+}
+
+func (e *UploadError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "s3upload: uploading to s3://%.64s/%.1024s: %v", e.Bucket, e.Key, e.Err)
+	if e.MayBeStored {
+		b.WriteString("; the final request has no clear answer: check whether the object is stored before uploading again")
+	}
+	if e.AbortErr != nil {
+		fmt.Fprintf(&b, "; its parts stay and are billed, because aborting failed too: abort the multipart upload %q: %v", e.UploadID, e.AbortErr)
+	}
+	return b.String()
+}
+
+// Unwrap returns Err.
+func (e *UploadError) Unwrap() error { return e.Err }
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("s3upload: %w: "+format, append([]any{ErrInput}, args...)...)
+}
+
+// noSuchUpload tells whether S3 says that an upload id is gone: completed,
+// aborted, or removed by a lifecycle rule.
+func noSuchUpload(err error) bool {
+	apiErr, ok := errors.AsType[smithy.APIError](err)
+	return ok && apiErr.ErrorCode() == "NoSuchUpload"
+}
+
+// refused tells whether err is the store's clear no to a request. A server's
+// own failure is not, nor an unknown upload id: an earlier attempt of the SDK's
+// may have completed it.
+func refused(err error) bool {
+	resp, ok := errors.AsType[*smithyhttp.ResponseError](err)
+	if !ok || noSuchUpload(err) {
+		return false
+	}
+	code := resp.HTTPStatusCode()
+	return code >= http.StatusBadRequest && code < http.StatusInternalServerError
+}

@@ -1,0 +1,237 @@
+package s3upload
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go"
+
+	"github.com/bulla-format/bulla/keywrap"
+	"github.com/bulla-format/bulla/stream"
+)
+
+// The operations of a fake's calls.
+const (
+	opPut      = "PutObject"
+	opCreate   = "CreateMultipartUpload"
+	opPart     = "UploadPart"
+	opComplete = "CompleteMultipartUpload"
+	opAbort    = "AbortMultipartUpload"
+)
+
+// A fake is S3 in memory: what is visible, what is stored without being
+// visible, and every request.
+type fake struct {
+	before func(ctx context.Context, k int, op string) error // the k-th call, from 1: an error keeps it from having an effect
+	after  func(ctx context.Context, k int, op string) error // an error: the effect is there, the answer is lost
+
+	discard bool // keep only the sizes of parts
+
+	mu       sync.Mutex
+	calls    []string
+	inputs   []any
+	objects  map[string][]byte
+	uploads  map[string]map[int32][]byte
+	inFlight int
+	most     int // parts in flight at a time
+}
+
+func newFake() *fake {
+	return &fake{objects: map[string][]byte{}, uploads: map[string]map[int32][]byte{}}
+}
+
+// call runs effect between the hooks.
+func (f *fake) call(ctx context.Context, op string, in any, effect func() error) error {
+	f.mu.Lock()
+	f.calls = append(f.calls, op)
+	f.inputs = append(f.inputs, in)
+	k := len(f.calls)
+	f.mu.Unlock()
+	if f.before != nil {
+		if err := f.before(ctx, k, op); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	err := effect()
+	f.mu.Unlock()
+	if err == nil && f.after != nil {
+		err = f.after(ctx, k, op)
+	}
+	return err
+}
+
+func (f *fake) PutObject(ctx context.Context, in *s3.PutObjectInput, _ ...func(*s3.Options)) (*s3.PutObjectOutput, error) {
+	b, err := io.ReadAll(in.Body)
+	if err != nil {
+		return nil, err
+	}
+	err = f.call(ctx, opPut, in, func() error {
+		f.objects[*in.Bucket+"/"+*in.Key] = b
+		return nil
+	})
+	return &s3.PutObjectOutput{ETag: aws.String(`"put"`), VersionId: aws.String("v1")}, err
+}
+
+func (f *fake) CreateMultipartUpload(ctx context.Context, in *s3.CreateMultipartUploadInput, _ ...func(*s3.Options)) (*s3.CreateMultipartUploadOutput, error) {
+	var id string
+	err := f.call(ctx, opCreate, in, func() error {
+		id = "upload-" + strconv.Itoa(len(f.calls))
+		f.uploads[id] = map[int32][]byte{}
+		return nil
+	})
+	return &s3.CreateMultipartUploadOutput{UploadId: &id}, err
+}
+
+func (f *fake) UploadPart(ctx context.Context, in *s3.UploadPartInput, _ ...func(*s3.Options)) (*s3.UploadPartOutput, error) {
+	f.mu.Lock()
+	f.inFlight++
+	f.most = max(f.most, f.inFlight)
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		f.inFlight--
+		f.mu.Unlock()
+	}()
+	var b []byte
+	if !f.discard {
+		size, err := bodySize(in.Body)
+		if err != nil {
+			return nil, err
+		}
+		b = make([]byte, size)
+		if _, err := io.ReadFull(in.Body, b); err != nil {
+			return nil, err
+		}
+	}
+	err := f.call(ctx, opPart, in, func() error {
+		parts, ok := f.uploads[*in.UploadId]
+		if !ok {
+			return errNoSuchUpload
+		}
+		parts[*in.PartNumber] = b
+		return nil
+	})
+	return &s3.UploadPartOutput{ETag: aws.String(fmt.Sprint("etag-", *in.PartNumber)), ChecksumCRC32: aws.String("sum")}, err
+}
+
+func (f *fake) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMultipartUploadInput, _ ...func(*s3.Options)) (*s3.CompleteMultipartUploadOutput, error) {
+	err := f.call(ctx, opComplete, in, func() error {
+		parts, ok := f.uploads[*in.UploadId]
+		if !ok {
+			return errNoSuchUpload
+		}
+		var object []byte
+		for i, p := range in.MultipartUpload.Parts {
+			b, ok := parts[*p.PartNumber]
+			if !ok || int(*p.PartNumber) != i+1 || *p.ETag != fmt.Sprint("etag-", i+1) || *p.ChecksumCRC32 != "sum" {
+				return &smithy.GenericAPIError{Code: "InvalidPart"}
+			}
+			if !f.discard && i < len(in.MultipartUpload.Parts)-1 && len(b) < minPartSize {
+				return &smithy.GenericAPIError{Code: "EntityTooSmall"}
+			}
+			object = append(object, b...)
+		}
+		f.objects[*in.Bucket+"/"+*in.Key] = object
+		delete(f.uploads, *in.UploadId)
+		return nil
+	})
+	return &s3.CompleteMultipartUploadOutput{ETag: aws.String(`"multi-1"`), VersionId: aws.String("v1")}, err
+}
+
+func (f *fake) AbortMultipartUpload(ctx context.Context, in *s3.AbortMultipartUploadInput, _ ...func(*s3.Options)) (*s3.AbortMultipartUploadOutput, error) {
+	err := f.call(ctx, opAbort, in, func() error {
+		if _, ok := f.uploads[*in.UploadId]; !ok {
+			return errNoSuchUpload
+		}
+		delete(f.uploads, *in.UploadId)
+		return nil
+	})
+	return &s3.AbortMultipartUploadOutput{}, err
+}
+
+var errNoSuchUpload = &smithy.GenericAPIError{Code: "NoSuchUpload"}
+
+// empty fails the test if anything is visible or stored.
+func (f *fake) empty(t *testing.T) {
+	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for name, b := range f.objects {
+		t.Errorf("object %s of %d bytes is visible", name, len(b))
+	}
+	for id, parts := range f.uploads {
+		t.Errorf("upload %s is left with %d parts", id, len(parts))
+	}
+}
+
+// count returns how many calls of op there were.
+func (f *fake) count(op string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := 0
+	for _, c := range f.calls {
+		if c == op {
+			n++
+		}
+	}
+	return n
+}
+
+var testKey = func() *keywrap.AESKey {
+	k, err := keywrap.NewAESKey("test", bytes.Repeat([]byte{7}, keywrap.AESKeySize))
+	if err != nil {
+		panic(err)
+	}
+	return k
+}()
+
+// pattern returns n bytes that differ from segment to segment, and are not to
+// be changed.
+func pattern(n int) []byte { return allPattern()[:n:n] }
+
+var allPattern = sync.OnceValue(func() []byte {
+	b := make([]byte, 8*minPartSize)
+	for i := range b {
+		b[i] = byte(i>>16 ^ i>>8 ^ i)
+	}
+	return b
+})
+
+// plainReader hides all but Read, so that the size is not known.
+type plainReader struct{ io.Reader }
+
+func putInput(body io.Reader) *s3.PutObjectInput {
+	return &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String("dir/key"), Body: body}
+}
+
+// decrypts fails the test unless the object is a stream of the plaintext.
+func (f *fake) decrypts(t *testing.T, plaintext []byte, o *stream.DecryptOptions) stream.Info {
+	t.Helper()
+	r, err := stream.NewDecryptReader(t.Context(), bytes.NewReader(f.objects["bucket/dir/key"]), testKey, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, plaintext) {
+		t.Fatalf("the object decrypts to other %d bytes, expected %d", len(got), len(plaintext))
+	}
+	if slices.Contains(f.calls, opAbort) {
+		t.Error("a finished upload was aborted")
+	}
+	return r.Info()
+}
