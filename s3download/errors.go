@@ -1,0 +1,97 @@
+package s3download
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/smithy-go"
+
+	"github.com/bulla-format/bulla/format"
+)
+
+// What can go wrong beside the errors of packages stream, format and keywrap
+// and those of the SDK, which pass through wrapped. Test for them with
+// [errors.Is].
+var (
+	// ErrChanged means that the object is not the one that was opened, nor
+	// the one that the caller's IfMatch names: it was replaced. Open it again.
+	ErrChanged = errors.New("the object has changed: open it again")
+
+	// ErrAnswer means that the store answered with other bytes than those that
+	// were asked for. What stands between here and the object, such as a
+	// proxy, may not support ranges.
+	ErrAnswer = errors.New("the answer is not to the request")
+)
+
+// errStalled is the cause of a request's end after Options.StallTimeout.
+var errStalled = errors.New("no byte came within Options.StallTimeout")
+
+// A bodyError is the failure of an answer's body, or of a wait for one: worth
+// another request.
+type bodyError struct{ err error }
+
+func (e *bodyError) Error() string { return "the answer broke off: " + e.err.Error() }
+func (e *bodyError) Unwrap() error { return e.err }
+
+// failures that a further request may not see, as the SDK classifies them.
+var transient = retry.IsErrorRetryables(retry.DefaultRetryables)
+
+func retryable(err error) bool {
+	var broken *bodyError
+	return errors.As(err, &broken) || transient.IsErrorRetryable(err) == aws.TrueTernary
+}
+
+// status returns the HTTP status that err stands for, 0 if none is known.
+func status(err error) int {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		switch api.ErrorCode() {
+		case "NoSuchKey", "NoSuchBucket", "NoSuchVersion", "NotFound":
+			return http.StatusNotFound
+		case "AccessDenied":
+			return http.StatusForbidden
+		case "PreconditionFailed":
+			return http.StatusPreconditionFailed
+		case "InvalidRange":
+			return http.StatusRequestedRangeNotSatisfiable
+		}
+	}
+	var response interface{ HTTPStatusCode() int }
+	if errors.As(err, &response) {
+		return response.HTTPStatusCode()
+	}
+	return 0
+}
+
+// explain says which object err is about, and what to do about it.
+func (s *source) explain(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, format.ErrNotStream) {
+		return s.named(err)
+	}
+	var api smithy.APIError
+	if errors.As(err, &api) && api.ErrorCode() == "InvalidObjectState" {
+		return s.named(fmt.Errorf("the object is archived: restore it before reading it: %w", err))
+	}
+	switch status(err) {
+	case http.StatusNotFound:
+		err = fmt.Errorf("there is no such object: check bucket, key and version: %w", err)
+	case http.StatusForbidden:
+		err = fmt.Errorf("access was denied: check the credentials, and that they allow s3:GetObject (s3:GetObjectVersion for a version) and the use of the object's own KMS key: %w", err)
+	case http.StatusPreconditionFailed:
+		err = fmt.Errorf("%w: %w", ErrChanged, err)
+	case http.StatusNotModified:
+		err = fmt.Errorf("the object does not meet IfNoneMatch or IfModifiedSince: %w", err)
+	case http.StatusRequestedRangeNotSatisfiable:
+		err = fmt.Errorf("the object is shorter than it was said to be: %w", err)
+	}
+	return s.named(err)
+}
+
+// named says which object err is about.
+func (s *source) named(err error) error {
+	return fmt.Errorf("s3download: %.300q: %w", s.location, err)
+}
