@@ -89,6 +89,17 @@ func (r *DecryptReader) WriteTo(dst io.Writer) (total int64, err error) {
 	}
 }
 
+// Close ends the reader and clears its keys; later calls return [ErrClosed]. It
+// is for readers that are given up before io.EOF; afterwards it changes
+// nothing. It does not close the source, and always returns nil.
+func (r *DecryptReader) Close() error {
+	if r.err == nil {
+		clear(r.plain)
+		r.fail(ErrClosed)
+	}
+	return nil
+}
+
 func (r *DecryptReader) buffer() []byte {
 	if r.buf == nil {
 		r.buf = make([]byte, 0, r.info.SegmentSize)

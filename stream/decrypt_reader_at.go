@@ -205,6 +205,14 @@ func (r *DecryptReaderAt) OpenSegment(dst, stored []byte, index int64) ([]byte, 
 	return plaintext, nil
 }
 
+// Close clears the keys; later calls return [ErrClosed]. No other call may be
+// under way. It does not close the source, and always returns nil.
+func (r *DecryptReaderAt) Close() error {
+	r.fail(ErrClosed)
+	r.opener.Close()
+	return nil
+}
+
 // openPart opens a stored segment, copies to p what of its plaintext stands
 // from offset off on, and returns the count.
 func (r *DecryptReaderAt) openPart(p []byte, off int64, stored []byte, index int64, b *buffers) (int, error) {

@@ -161,6 +161,49 @@ func TestEncryptReaderClose(t *testing.T) {
 	}
 }
 
+func TestDecryptClose(t *testing.T) {
+	plaintext := content(3 * segmentSize)
+	stored := encrypt(t, plaintext, small())
+	for _, before := range []int{0, 10, segmentSize, len(plaintext)} {
+		r, err := stream.NewDecryptReader(t.Context(), bytes.NewReader(stored), testKey, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.CopyN(io.Discard, r, int64(before)); err != nil {
+			t.Fatal(err)
+		}
+		want := stream.ErrClosed
+		if before == len(plaintext) {
+			if _, err := r.Read(make([]byte, 1)); err != io.EOF {
+				t.Fatal(err)
+			}
+			want = io.EOF
+		}
+		if err := errors.Join(r.Close(), r.Close()); err != nil {
+			t.Error(err)
+		}
+		if n, err := r.Read(make([]byte, 10)); n != 0 || err != want {
+			t.Errorf("Read after %d bytes and Close: %d, %v", before, n, err)
+		}
+	}
+	at, err := stream.NewDecryptReaderAt(t.Context(), bytes.NewReader(stored), int64(len(stored)), testKey, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(at.Close(), at.Close()); err != nil {
+		t.Error(err)
+	}
+	if n, err := at.ReadAt(make([]byte, 10), 0); n != 0 || err != stream.ErrClosed {
+		t.Errorf("ReadAt after Close: %d, %v", n, err)
+	}
+	if err := at.Verify(t.Context()); err != stream.ErrClosed {
+		t.Errorf("Verify after Close: %v", err)
+	}
+	if at.Size() != int64(len(plaintext)) {
+		t.Errorf("size after Close: %d", at.Size())
+	}
+}
+
 func TestEncryptOptionsRefused(t *testing.T) {
 	for what, c := range map[string]struct {
 		o    stream.EncryptOptions
