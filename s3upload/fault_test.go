@@ -26,7 +26,10 @@ var errCall = errors.New("the call fails")
 const sourceSegment = 1 << 20
 
 func faultOptions(concurrency int) *Options {
-	return &Options{PartSize: minPartSize, Concurrency: concurrency, Encrypt: &stream.EncryptOptions{SegmentSize: sourceSegment}}
+	return &Options{
+		PartSize: minPartSize, Concurrency: concurrency, Encrypt: &stream.EncryptOptions{SegmentSize: sourceSegment},
+		AbortTimeout: 3 * time.Second, // a shorter pause after an abort
+	}
 }
 
 // uploadFails runs an upload that fails, and returns its error.
@@ -278,7 +281,7 @@ func TestCallsThatHang(t *testing.T) {
 			o.AbortTimeout = time.Minute
 			start := time.Now()
 			e := uploadFails(t, ctx, f, o, putInput(bytes.NewReader(pattern(2*minPartSize))))
-			want := map[string]time.Duration{opCreate: time.Hour + time.Minute, opPart: time.Hour, opComplete: time.Hour + time.Minute, opAbort: time.Hour + time.Minute}[hanging]
+			want := map[string]time.Duration{opCreate: time.Hour + time.Minute, opPart: time.Hour + o.AbortTimeout/abortPause, opComplete: time.Hour + time.Minute + o.AbortTimeout/abortPause, opAbort: time.Hour + time.Minute}[hanging]
 			if took := time.Since(start); took != want {
 				t.Errorf("%s hangs: took %v, expected %v", hanging, took, want)
 			}
@@ -292,6 +295,40 @@ func TestCallsThatHang(t *testing.T) {
 				t.Errorf("%s hangs: %+v", hanging, e)
 			}
 			f.empty(t)
+		})
+	}
+}
+
+// TestPartAfterAbort has a store that finishes a part after the upload was
+// aborted, so that the upload is there again.
+func TestPartAfterAbort(t *testing.T) {
+	for late := range maxAborts + 1 {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFake()
+			left := late
+			f.before = func(_ context.Context, _ int, op string) error {
+				if op == opComplete {
+					return errCall
+				}
+				return nil
+			}
+			f.after = func(_ context.Context, _ int, op string) error {
+				if op == opAbort && left > 0 {
+					left--
+					f.uploads["upload-1"] = map[int32][]byte{1: {}}
+				}
+				return nil
+			}
+			e := uploadFails(t, t.Context(), f, faultOptions(2), putInput(bytes.NewReader(pattern(2*minPartSize))))
+			if e.AbortErr != nil || e.UploadID != "upload-1" {
+				t.Errorf("%d late parts: %+v", late, e)
+			}
+			if want := min(late+2, maxAborts); f.count(opAbort) != want {
+				t.Errorf("%d late parts: aborted %d times, expected %d", late, f.count(opAbort), want)
+			}
+			if late < maxAborts {
+				f.empty(t)
+			}
 		})
 	}
 }

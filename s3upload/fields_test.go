@@ -76,7 +76,7 @@ func TestEveryFieldIsSent(t *testing.T) {
 	}{
 		{1000, "", []string{opPut}},
 		{minPartSize, "", []string{opCreate, opPart, opPart, opComplete}},
-		{1000 + minPartSize, opComplete, []string{opCreate, opPart, opPart, opComplete, opAbort}},
+		{1000 + minPartSize, opComplete, []string{opCreate, opPart, opPart, opComplete, opAbort, opAbort}},
 	} {
 		plaintext := pattern(c.size)
 		in := filledInput(t, plaintext)

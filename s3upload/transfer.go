@@ -204,15 +204,41 @@ func (t *transfer) abandon(ctx context.Context, err error) *UploadError {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.options.AbortTimeout)
 	defer cancel()
-	_, err = t.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{
-		Bucket: t.in.Bucket, Key: t.in.Key, UploadId: &t.uploadID,
-		ExpectedBucketOwner: t.in.ExpectedBucketOwner, RequestPayer: t.in.RequestPayer,
-	})
-	if !noSuchUpload(err) {
-		e.AbortErr = err
-	}
+	e.AbortErr = t.abort(ctx)
 	return e
 }
+
+// abort aborts the multipart upload, and looks whether that lasts: a part that
+// the store was still working on can arrive after the abort, and then stays
+// (Amazon S3 API Reference, AbortMultipartUpload). It asks again until the
+// store says that there is no such upload, or has been asked often enough.
+func (t *transfer) abort(ctx context.Context) error {
+	for try := range maxAborts {
+		_, err := t.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{
+			Bucket: t.in.Bucket, Key: t.in.Key, UploadId: &t.uploadID,
+			ExpectedBucketOwner: t.in.ExpectedBucketOwner, RequestPayer: t.in.RequestPayer,
+		})
+		if noSuchUpload(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case <-time.After(t.options.AbortTimeout / abortPause << try):
+		case <-ctx.Done():
+			return nil // the latest abort succeeded
+		}
+	}
+	return nil
+}
+
+// How often an upload is aborted, and what part of the time for it to wait
+// after the first time, doubled after each: 200 ms of 30 s.
+const (
+	maxAborts  = 3
+	abortPause = 150
+)
 
 // outlive returns a context with the values of ctx that ends the given time
 // after ctx does. The function that it returns releases it.
