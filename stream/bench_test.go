@@ -19,6 +19,14 @@ import (
 
 var benchSizes = []int{1 << 10, 64 << 10, 1 << 20, 64 << 20}
 
+// benchPlaintext returns n bytes that are in memory, not a page of zeros that
+// stands for all of them.
+func benchPlaintext(n int) []byte {
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{}).Read(b)
+	return b
+}
+
 func sizeName(n int) string {
 	if n >= 1<<20 {
 		return fmt.Sprintf("%dMiB", n>>20)
@@ -38,7 +46,7 @@ func BenchmarkRawGCM(b *testing.B) {
 	const piece = 1 << format.DefaultSegmentExp
 	nonce := make([]byte, format.NonceSize)
 	for _, size := range benchSizes {
-		plaintext := make([]byte, size)
+		plaintext := benchPlaintext(size)
 		sealed := make([][]byte, 0, size/piece+1)
 		for rest := plaintext; len(rest) > 0; rest = rest[min(piece, len(rest)):] {
 			sealed = append(sealed, gcm.Seal(nil, nonce, rest[:min(piece, len(rest))], nil))
@@ -71,7 +79,7 @@ func BenchmarkEncrypt(b *testing.B) {
 	for _, suite := range suites() {
 		for _, size := range benchSizes {
 			b.Run(fmt.Sprintf("suite=%v/size=%s", suite, sizeName(size)), func(b *testing.B) {
-				plaintext := make([]byte, size)
+				plaintext := benchPlaintext(size)
 				b.SetBytes(int64(size))
 				b.ReportAllocs()
 				for b.Loop() {
@@ -95,7 +103,7 @@ func BenchmarkEncrypt(b *testing.B) {
 func BenchmarkEncryptReader(b *testing.B) {
 	for _, size := range benchSizes {
 		b.Run("size="+sizeName(size), func(b *testing.B) {
-			plaintext := make([]byte, size)
+			plaintext := benchPlaintext(size)
 			part := make([]byte, 8<<20)
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
@@ -119,7 +127,7 @@ func BenchmarkDecrypt(b *testing.B) {
 	for _, suite := range suites() {
 		for _, size := range benchSizes {
 			b.Run(fmt.Sprintf("suite=%v/size=%s", suite, sizeName(size)), func(b *testing.B) {
-				stored := encrypt(b, make([]byte, size), &stream.EncryptOptions{Suite: suite})
+				stored := encrypt(b, benchPlaintext(size), &stream.EncryptOptions{Suite: suite})
 				b.SetBytes(int64(size))
 				b.ReportAllocs()
 				for b.Loop() {
@@ -139,7 +147,7 @@ func BenchmarkDecrypt(b *testing.B) {
 // BenchmarkReadAt reads 64 KiB at random offsets, each of them in two segments.
 func BenchmarkReadAt(b *testing.B) {
 	const size = 64 << 20
-	stored := encrypt(b, make([]byte, size), nil)
+	stored := encrypt(b, benchPlaintext(size), nil)
 	r, err := stream.NewDecryptReaderAt(b.Context(), bytes.NewReader(stored), int64(len(stored)), testKey, nil)
 	if err != nil {
 		b.Fatal(err)

@@ -25,12 +25,12 @@ func unwrap(ctx context.Context, h *format.Header, keys keywrap.Unwrapper, ec ke
 		case err == nil:
 			clear(dataKey)
 			err = fmt.Errorf("%w: %v %.128q gave a data key of %d bytes", keywrap.ErrUnwrap, k.Type, k.Name, len(dataKey))
+		case errors.Is(err, keywrap.ErrNoMatch):
+			continue
 		case ctx.Err() != nil:
 			return nil, err
 		}
-		if !errors.Is(err, keywrap.ErrNoMatch) {
-			failed = append(failed, err)
-		}
+		failed = append(failed, err)
 	}
 	if len(failed) == 0 {
 		return nil, fmt.Errorf("%w: the stream is for %s", keywrap.ErrNoMatch, keyNames(h.Keys))
