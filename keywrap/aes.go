@@ -5,7 +5,6 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
-	"errors"
 	"fmt"
 
 	"github.com/bulla-format/bulla/format"
@@ -13,10 +12,6 @@ import (
 
 // AESKeySize is the size of an AES wrapping key, in bytes.
 const AESKeySize = 32
-
-// ErrKeyFormat means that something given as a key is not one: another size, a
-// name that a header cannot hold, or a damaged text.
-var ErrKeyFormat = errors.New("not a valid wrapping key")
 
 // An AESKey wraps data keys by AES-256 key wrap (RFC 3394; SPEC §12.5) under a
 // key that the caller keeps. It does not bind the context to the wrapped key:
@@ -32,8 +27,8 @@ type AESKey struct {
 // the key again; it is 1 to format.MaxKeyNameSize bytes of UTF-8 without
 // control characters. The error is [ErrKeyFormat].
 func NewAESKey(name string, key []byte) (*AESKey, error) {
-	if name == "" || !format.ValidKeyName(name) {
-		return nil, fmt.Errorf("%w: a key's name is 1 to %d bytes of UTF-8 without control characters", ErrKeyFormat, format.MaxKeyNameSize)
+	if err := checkKeyName(name); err != nil {
+		return nil, err
 	}
 	if len(key) != AESKeySize {
 		return nil, fmt.Errorf("%w: an AES wrapping key has %d bytes, not %d", ErrKeyFormat, AESKeySize, len(key))
@@ -61,8 +56,8 @@ func (k *AESKey) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "AES wrapping key 
 
 // WrapKey implements [Wrapper]: one wrapped key of 40 bytes.
 func (k *AESKey) WrapKey(_ context.Context, dataKey []byte, _ Context) ([]format.WrappedKey, error) {
-	if len(dataKey) != DataKeySize {
-		return nil, fmt.Errorf("keywrap: data key of %d bytes, expected %d", len(dataKey), DataKeySize)
+	if err := checkDataKey(dataKey); err != nil {
+		return nil, err
 	}
 	return []format.WrappedKey{{Type: format.KeyTypeAES, Name: k.name, Data: kwWrap(k.block, dataKey)}}, nil
 }

@@ -123,15 +123,15 @@ func (a anyOf) UnwrapKey(ctx context.Context, k format.WrappedKey, ec Context) (
 	var failed []error
 	for _, u := range a {
 		dataKey, err := u.UnwrapKey(ctx, k, ec)
-		if err == nil {
+		switch {
+		case err == nil:
 			return dataKey, nil
-		}
-		if ctx.Err() != nil {
+		case errors.Is(err, ErrNoMatch):
+			continue
+		case ctx.Err() != nil:
 			return nil, err
 		}
-		if !errors.Is(err, ErrNoMatch) {
-			failed = append(failed, err)
-		}
+		failed = append(failed, err)
 	}
 	if len(failed) == 0 {
 		return nil, ErrNoMatch

@@ -31,6 +31,10 @@ var (
 	// unwrap with it: the key's bytes are others than those that wrapped it,
 	// the context differs, or the wrapped key is damaged.
 	ErrUnwrap = errors.New("unwrapping the data key failed")
+
+	// ErrKeyFormat means that something given as a key is not one: another
+	// kind or size, a name that a header cannot hold, or a damaged text.
+	ErrKeyFormat = errors.New("not a valid wrapping key")
 )
 
 // A Context is a set of pairs that stand in the header for all to read, are
@@ -87,4 +91,19 @@ func GenerateKey(ctx context.Context, w Wrapper, ec Context) (dataKey []byte, ke
 		return nil, nil, err
 	}
 	return dataKey, keys, nil
+}
+
+func checkDataKey(dataKey []byte) error {
+	if len(dataKey) != DataKeySize {
+		return fmt.Errorf("keywrap: data key of %d bytes, expected %d", len(dataKey), DataKeySize)
+	}
+	return nil
+}
+
+// checkKeyName is for the keys that a reader finds by name.
+func checkKeyName(name string) error {
+	if name == "" || !format.ValidKeyName(name) {
+		return fmt.Errorf("%w: a key's name is 1 to %d bytes of UTF-8 without control characters", ErrKeyFormat, format.MaxKeyNameSize)
+	}
+	return nil
 }
