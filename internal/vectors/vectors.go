@@ -2,7 +2,7 @@
 // ./gen writes.
 //
 // A file *.vec is lines of the form "key: value", an empty line, and raw bytes.
-// The keys, of which those marked * are always there and aes-key may repeat:
+// The keys, of which those marked * are always there and wrapping keys may repeat:
 //
 //	description*         one line
 //	expect*              ok or a class of SPEC §11, for a sequential reader
@@ -11,6 +11,9 @@
 //	header-size          the first so many raw bytes are a header object, the rest is its payload object
 //	data-key*            in hexadecimal, as are other bytes
 //	aes-key              a wrapping key of type 0001 that the reader has: its bytes, a space, its name
+//	rsa-key              of type 0002: the private key as PKCS #8, a space, its name
+//	hpke-key             of type 0004: the id of the KEM (2 bytes) and the private key, a space, its name
+//	passphrase           of type 0005: its bytes; the reader's limits are those of SPEC §12.9
 //	associated-data      that the reader is given
 //	context              the pairs of a valid header, as JSON
 //	metadata             the pairs of its sealed metadata
@@ -66,11 +69,15 @@ type Case struct {
 	Released  Digest // the longest plaintext that a sequential reader may release, a prefix of Plaintext
 }
 
-// A Key is an AES-256 wrapping key, type 0001.
+// A Key is a wrapping key.
 type Key struct {
-	Name string
-	Key  []byte
+	Type uint16 // of SPEC §12.3
+	Name string // empty for a passphrase
+	Key  []byte // as the package comment says
 }
+
+// keyTypes are the lines that hold wrapping keys, and their types.
+var keyTypes = map[string]uint16{"aes-key": 1, "rsa-key": 2, "hpke-key": 4, "passphrase": 5}
 
 // A Digest stands for bytes.
 type Digest struct {
@@ -137,7 +144,7 @@ func parse(name string, b []byte) (Case, error) {
 		if !ok {
 			return c, fmt.Errorf("%s: line %q has no key", name, line)
 		}
-		if seen[key] && key != "aes-key" {
+		if seen[key] && keyTypes[key] == 0 {
 			return c, fmt.Errorf("%s: two lines %s", name, key)
 		}
 		seen[key] = true
@@ -177,9 +184,9 @@ func (c *Case) set(key, value string, headerSize *int) (err error) {
 		*headerSize, err = strconv.Atoi(value)
 	case "data-key":
 		c.DataKey, err = hex.DecodeString(value)
-	case "aes-key":
+	case "aes-key", "rsa-key", "hpke-key", "passphrase":
 		digits, name, _ := strings.Cut(value, " ")
-		k := Key{Name: name}
+		k := Key{Type: keyTypes[key], Name: name}
 		k.Key, err = hex.DecodeString(digits)
 		c.Keys = append(c.Keys, k)
 	case "associated-data":

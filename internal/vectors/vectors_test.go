@@ -12,7 +12,7 @@ var classes = []string{
 }
 
 func TestLoad(t *testing.T) {
-	count := make(map[string]int)
+	count, opened := make(map[string]int), make(map[uint16]int)
 	for _, c := range Load(t) {
 		count[c.Expect]++
 		if area, fault, ok := strings.Cut(c.Name, "_"); !ok || area == "" || fault == "" {
@@ -23,6 +23,9 @@ func TestLoad(t *testing.T) {
 		}
 		if len(c.DataKey) != 32 {
 			t.Errorf("%s: data key of %d bytes", c.Name, len(c.DataKey))
+		}
+		if c.Expect == "ok" && len(c.Keys) == 1 {
+			opened[c.Keys[0].Type]++
 		}
 		if c.Released.Size > c.Plaintext.Size {
 			t.Errorf("%s: released %d bytes of %d", c.Name, c.Released.Size, c.Plaintext.Size)
@@ -42,6 +45,11 @@ func TestLoad(t *testing.T) {
 			t.Errorf("no vector for %s", class)
 		}
 		delete(count, class)
+	}
+	for line, kind := range keyTypes {
+		if opened[kind] == 0 {
+			t.Errorf("no stream that a reader with one %s opens", line)
+		}
 	}
 	for class := range count {
 		t.Errorf("%s is no class", class)

@@ -292,7 +292,7 @@ func (c *set) wrappedKeys() {
 	c.add("keys_mixed", "auth-commitment", "Two wrapped keys hold different data keys; the reader has the one of the wrong data key.", func(v *vector) {
 		key := v.random.bytes(32)
 		v.keys = append(v.keys, wrappedKey{1, "archive", wrapAES(key, v.random.bytes(32))})
-		v.readerKeys = []wrappingKey{{"archive", key}}
+		v.readerKeys = []wrappingKey{{keyAES, "archive", key}}
 		v.fill(100)
 	})
 	c.add("keys_of_other_stream", "auth-commitment", "The wrapped key of another stream under the same wrapping key.", func(v *vector) {

@@ -45,6 +45,7 @@ func files() map[string][]byte {
 	c.headers()
 	c.extensions()
 	c.payloads()
+	c.keys()
 	m := map[string][]byte{
 		"keyschedule.json": keySchedules(),
 		"sizes.json":       sizes(),

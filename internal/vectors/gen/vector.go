@@ -39,10 +39,20 @@ type vector struct {
 	changeObject  func(payload []byte) []byte  // of a detached stream's payload object
 }
 
+// A wrappingKey is a key that the reader has, for a line of the vector's file.
 type wrappingKey struct {
+	kind string // what the line begins with
 	name string
 	key  []byte
 }
+
+// The kinds of wrapping keys.
+const (
+	keyAES        = "aes-key"
+	keyRSA        = "rsa-key"
+	keyHPKE       = "hpke-key"
+	keyPassphrase = "passphrase"
+)
 
 // A set collects the vectors.
 type set struct{ vectors []*vector }
@@ -73,8 +83,14 @@ func (c *set) add(name, expect, description string, setup func(v *vector)) {
 
 // addKey adds a wrapping key of type 0001, which the reader also has.
 func (v *vector) addKey(name string, key []byte) {
-	v.keys = append(v.keys, wrappedKey{1, name, wrapAES(key, v.dataKey)})
-	v.readerKeys = append(v.readerKeys, wrappingKey{name, key})
+	v.addWrapped(wrappedKey{1, name, wrapAES(key, v.dataKey)}, keyAES, key)
+}
+
+// addWrapped adds a wrapped key, and the wrapping key that the reader has for
+// it.
+func (v *vector) addWrapped(w wrappedKey, kind string, key []byte) {
+	v.keys = append(v.keys, w)
+	v.readerKeys = append(v.readerKeys, wrappingKey{kind, w.name, key})
 }
 
 // fill gives the stream n bytes of plaintext.
@@ -153,7 +169,11 @@ func (v *vector) file() []byte {
 	}
 	line("data-key", "%x", v.dataKey)
 	for _, k := range v.readerKeys {
-		line("aes-key", "%x %s", k.key, k.name)
+		if k.kind == keyPassphrase {
+			line(k.kind, "%x", k.key)
+		} else {
+			line(k.kind, "%x %s", k.key, k.name)
+		}
 	}
 	if len(v.readerAD) > 0 {
 		line("associated-data", "%x", v.readerAD)
@@ -179,13 +199,13 @@ func (v *vector) file() []byte {
 		line("max-segment-size", "%d", v.maxSegmentSize)
 	}
 	line("plaintext-size", "%d", len(v.plaintext))
-	line("plaintext-sha256", "%s", hash(v.plaintext))
+	line("plaintext-sha256", "%s", hexSHA256(v.plaintext))
 	line("released-size", "%d", v.released)
-	line("released-sha256", "%s", hash(v.plaintext[:v.released]))
+	line("released-sha256", "%s", hexSHA256(v.plaintext[:v.released]))
 	return concat([]byte(b.String()+"\n"), body)
 }
 
-func hash(b []byte) string {
+func hexSHA256(b []byte) string {
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
 }

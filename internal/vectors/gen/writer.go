@@ -218,6 +218,9 @@ func (r *source) bytes(n int) []byte {
 	return b
 }
 
+// Read implements io.Reader with the same bytes.
+func (r *source) Read(p []byte) (int, error) { return copy(p, r.bytes(len(p))), nil }
+
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
