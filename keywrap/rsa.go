@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"fmt"
+	"math"
 
 	"github.com/bulla-format/bulla/format"
 )
@@ -30,8 +31,8 @@ type RSAPublicKey struct {
 
 // NewRSAPublicKey returns the wrapping key of the given name, of 1 to
 // format.MaxKeyNameSize bytes of UTF-8 without control characters. The modulus
-// has MinRSABits to MaxRSABits bits, a multiple of 8, and the exponent is odd
-// and at least 3. The error is [ErrKeyFormat].
+// has MinRSABits to MaxRSABits bits, a multiple of 8, and the exponent is odd,
+// 3 to 2^31-1. The error is [ErrKeyFormat].
 func NewRSAPublicKey(name string, key *rsa.PublicKey) (*RSAPublicKey, error) {
 	if err := checkKeyName(name); err != nil {
 		return nil, err
@@ -42,7 +43,10 @@ func NewRSAPublicKey(name string, key *rsa.PublicKey) (*RSAPublicKey, error) {
 	if bits := key.N.BitLen(); bits < MinRSABits || bits > MaxRSABits || bits%8 != 0 {
 		return nil, fmt.Errorf("%w: RSA key %.128q has %d bits, expected %d to %d, a multiple of 8", ErrKeyFormat, name, bits, MinRSABits, MaxRSABits)
 	}
-	if key.E < 3 || key.E%2 == 0 {
+	if key.N.Bit(0) == 0 {
+		return nil, fmt.Errorf("%w: the modulus of RSA key %.128q is even", ErrKeyFormat, name)
+	}
+	if key.E < 3 || key.E > math.MaxInt32 || key.E%2 == 0 {
 		return nil, fmt.Errorf("%w: the exponent of RSA key %.128q is %d", ErrKeyFormat, name, key.E)
 	}
 	return &RSAPublicKey{name, key}, nil
