@@ -28,6 +28,7 @@ var layers = map[string][]string{
 		"github.com/spf13/", "github.com/vbauerster/mpb/", "golang.org/x/term",
 	},
 	"fuzz":                 {},
+	"interop":              {"format", "keywrap", "stream"},
 	"internal/vectors":     {},
 	"internal/vectors/gen": {"golang.org/x/crypto/"},
 }
