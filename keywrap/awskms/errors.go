@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -27,11 +28,13 @@ const (
 type Error struct {
 	Operation   string   // of KMS, such as "Decrypt"
 	Key         string   // as the call named it
-	ContextKeys []string // of the encryption context that was sent, ascending
+	NewKey      string   // the key to wrap with, as ReEncrypt named it; else empty
+	ContextKeys []string // of the encryption context that was sent, of ReEncrypt the old one, ascending
 	Err         error    // the SDK's error, or what is wrong with KMS's answer
 
 	reason   string // Err for the message
 	answered bool   // Err is about the answer
+	rsa      bool   // the key is to be an RSA key
 }
 
 // apiError is what the SDK's errors for the service's answers have in common.
@@ -44,7 +47,7 @@ type apiError interface {
 func newError(operation, key string, ec keywrap.Context, err error) *Error {
 	return &Error{
 		Operation: operation, Key: key, ContextKeys: slices.Sorted(maps.Keys(ec)), Err: err,
-		reason: reason(err, ec),
+		reason: reason(err, maps.Values(ec)),
 	}
 }
 
@@ -58,7 +61,7 @@ func newAnswerError(operation, key string, ec keywrap.Context, err error) *Error
 // reason puts an error in words. KMS repeats parameters when it does not accept
 // their form, so that message is left out; elsewhere context values of a size
 // that can be recognized are replaced.
-func reason(err error, ec keywrap.Context) string {
+func reason(err error, contextValues iter.Seq[string]) string {
 	text := err.Error()
 	if api, ok := errors.AsType[apiError](err); ok {
 		text = api.ErrorCode()
@@ -72,7 +75,7 @@ func reason(err error, ec keywrap.Context) string {
 			text += ", request " + id.ServiceRequestID()
 		}
 	}
-	values := slices.SortedFunc(maps.Values(ec), func(a, b string) int { return len(b) - len(a) }) // a value may hold another
+	values := slices.SortedFunc(contextValues, func(a, b string) int { return len(b) - len(a) }) // a value may hold another
 	for _, v := range values {
 		if len(v) >= minHiddenValue {
 			text = strings.ReplaceAll(text, v, "[context value]")
@@ -98,7 +101,11 @@ func shorten(s string, size int) string {
 }
 
 func (e *Error) Error() string {
-	s := fmt.Sprintf("awskms: %s with key %s: ", e.Operation, shorten(e.Key, maxShownMessage))
+	s := fmt.Sprintf("awskms: %s with key %s", e.Operation, shorten(e.Key, maxShownMessage))
+	if e.NewKey != "" {
+		s += " to key " + shorten(e.NewKey, maxShownMessage)
+	}
+	s += ": "
 	hint := e.hint()
 	switch {
 	case hint == "":
@@ -133,19 +140,23 @@ func (e *Error) hint() string {
 	case "":
 		return e.transportHint()
 	case "NotFoundException", "InvalidArnException":
-		return "there is no such key where the client looked: check the key's name" + e.regionHint()
+		return "there is no such key where the client looked: check the key's name" + e.regionHint() +
+			"; a key that was deleted does not come back"
 	case "DisabledException":
 		return "the key is disabled: enable it and try again"
 	case "KMSInvalidStateException":
 		return "the key's state does not allow its use: if its deletion is pending, cancel that and enable the key before the waiting period ends"
 	case "AccessDeniedException", "NotAuthorizedException":
-		return "access denied: allow kms:" + e.Operation + " on this key to the caller in the key policy, an IAM policy or a grant, " +
+		return "access denied: allow " + e.permission() + " to the caller in the key policy, an IAM policy or a grant, " +
 			"and check conditions of theirs on the context; " + e.contextHint()
 	case "InvalidGrantTokenException":
 		return "a grant token is not valid: ask for a new one"
 	case "IncorrectKeyException":
 		return "another key made the wrapped key than the header says: the header is damaged or was changed"
 	case "InvalidCiphertextException":
+		if e.rsa {
+			return "another key of the same name wrapped the data key, or the wrapped key is damaged"
+		}
 		return "the context is not the one that the stream was written with, or the wrapped key is damaged, KMS does not tell which; " + e.contextHint()
 	case "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded", "LimitExceededException":
 		return "KMS throttles the account: try again later, or ask for a higher request quota"
@@ -153,7 +164,15 @@ func (e *Error) hint() string {
 		"ServiceUnavailable", "InternalFailure", "InternalServerError":
 		return "KMS is not available: try again later"
 	case "InvalidKeyUsageException":
-		return "the key is of another kind: configure a symmetric encryption key (SYMMETRIC_DEFAULT)"
+		if e.rsa {
+			return "the key is of another kind: configure an RSA key with usage ENCRYPT_DECRYPT"
+		}
+		return "the key is of another kind: configure a symmetric encryption key (SYMMETRIC_DEFAULT), or use an RSAKey"
+	case "UnsupportedOperationException":
+		if e.Operation == "GetPublicKey" {
+			return "the key has no public key: configure an RSA key with usage ENCRYPT_DECRYPT"
+		}
+		return "KMS refused"
 	case "UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "IncompleteSignatureException",
 		"IncompleteSignature", "MissingAuthenticationTokenException", "MissingAuthenticationToken", "ExpiredTokenException",
 		"ExpiredToken", "RequestExpired":
@@ -178,15 +197,28 @@ func (e *Error) transportHint() string {
 	}
 }
 
+// permission names what the call needs to be allowed.
+func (e *Error) permission() string {
+	if e.NewKey != "" {
+		return "kms:ReEncryptFrom on the first key and kms:ReEncryptTo on the second"
+	}
+	return "kms:" + e.Operation + " on this key"
+}
+
 func (e *Error) regionHint() string {
-	if arn, _, ok := parseARN(e.Key); ok {
-		return ", and that the client is for " + arn.region
+	for _, key := range []string{e.Key, e.NewKey} {
+		if arn, _, ok := parseARN(key); ok {
+			return ", and that the client is for " + arn.region
+		}
 	}
 	return ", and that the client is for its account and Region"
 }
 
 // contextHint lists the context keys that were sent.
 func (e *Error) contextHint() string {
+	if e.rsa {
+		return "with an RSA key there is none"
+	}
 	if len(e.ContextKeys) == 0 {
 		return "no context was sent"
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
@@ -162,6 +163,70 @@ func TestStates(t *testing.T) {
 	k = newKeyring(t, client, other)
 	wrapped.Name = other
 	checkError(t, unwrap(), "Decrypt", other, true, "another key")
+}
+
+// TestGone has a key whose waiting period is over: KMS knows it no more.
+func TestGone(t *testing.T) {
+	now := time.Now()
+	s := kmstest.New(&kmstest.Options{Now: func() time.Time { return now }})
+	t.Cleanup(s.Close)
+	client := kms.NewFromConfig(s.Config())
+	arn := s.CreateKey()
+	k := newKeyring(t, client, arn)
+	_, wrapped := generate(t, k, errorContext)
+	if _, err := client.ScheduleKeyDeletion(t.Context(), &kms.ScheduleKeyDeletionInput{KeyId: &arn}); err != nil {
+		t.Fatal(err)
+	}
+	now = now.AddDate(0, 0, 31)
+	_, err := k.UnwrapKey(t.Context(), wrapped, errorContext)
+	checkError(t, err, "Decrypt", arn, false, "no such key", "does not come back")
+	if !errors.As(err, new(*types.NotFoundException)) {
+		t.Errorf("the SDK's type is out of reach: %v", err)
+	}
+}
+
+// TestNextStep looks at what keys of other Regions and accounts, and keys that
+// nobody configured, are reported with. Only configured keys reach KMS.
+func TestNextStep(t *testing.T) {
+	s, east := start(t)
+	primary, replica, west := multiRegionKey(t, s, east)
+	_, wrapped := generate(t, newKeyring(t, east, primary), errorContext)
+	foreign := strings.Replace(primary, "111122223333", "444455556666", 1)
+
+	// The configured key is of another Region than the client, or account.
+	unwrap := func(k *awskms.Keyring) error {
+		t.Helper()
+		got, err := k.UnwrapKey(t.Context(), wrapped, errorContext)
+		if got != nil {
+			t.Error("a data key beside an error")
+		}
+		return err
+	}
+	checkError(t, unwrap(newKeyring(t, west, primary)), "Decrypt", primary, false, "no such key where the client looked", "the client is for us-east-1")
+	checkError(t, unwrap(newKeyring(t, east, replica)), "Decrypt", replica, false, "no such key where the client looked", "the client is for eu-west-1")
+	wrapped.Name = foreign
+	checkError(t, unwrap(newKeyring(t, east, foreign)), "Decrypt", foreign, false, "access denied: allow kms:Decrypt on this key", "grant")
+	wrapped.Name = primary
+
+	// The header's key is not configured, or no more.
+	before := len(s.Calls())
+	for _, k := range []*awskms.Keyring{newKeyring(t, east, foreign), newKeyring(t, east, s.CreateKey())} {
+		err := unwrap(k)
+		if !errors.Is(err, keywrap.ErrNoMatch) || !strings.Contains(err.Error(), "configure "+primary) || strings.Contains(err.Error(), "alias") {
+			t.Errorf("got %v", err)
+		}
+	}
+	if n := len(s.Calls()) - before; n != 0 {
+		t.Errorf("%d calls", n)
+	}
+	s.CreateKey("alias/moved")
+	err := unwrap(newKeyring(t, east, "alias/moved"))
+	if !errors.Is(err, keywrap.ErrNoMatch) || !strings.Contains(err.Error(), "configure "+primary) || !strings.Contains(err.Error(), "OldKeys if an alias pointed to it and has moved") {
+		t.Errorf("got %v", err)
+	}
+	if calls := s.Calls()[before:]; len(calls) != 1 || calls[0].Operation != "DescribeKey" || calls[0].KeyID != "alias/moved" {
+		t.Errorf("calls %+v", calls)
+	}
 }
 
 func TestNoContext(t *testing.T) {

@@ -12,10 +12,21 @@
 // key ARN in a header is public and can be anything: it selects one of the
 // configured keys, or none, and never reaches KMS.
 //
-// The keys are symmetric encryption keys (SYMMETRIC_DEFAULT). The permissions
-// needed are kms:GenerateDataKey to write, kms:Decrypt to read, kms:DescribeKey
-// to read by alias, and kms:Encrypt to write streams for several wrapping keys
-// at once.
+// The keys of a Keyring are symmetric encryption keys (SYMMETRIC_DEFAULT). The
+// permissions needed are kms:GenerateDataKey to write, kms:Decrypt to read,
+// kms:DescribeKey to read by alias, and kms:Encrypt to write streams for several
+// wrapping keys at once; [Keyring.ReWrapKey] has its own. A grant may give them
+// in place of a policy. [Keyring.CheckPermissions] asks KMS whether they are
+// there.
+//
+// An [RSAKey] is for writers that must not be able to read, or that have no way
+// to KMS: they wrap with a public key, and KMS keeps the private one.
+//
+// Each stream costs a call of KMS, unless a keywrap.WrapperCache in front of the
+// keyring gives a data key to several.
+//
+// Retries, timeouts, credentials, logging and metrics are the SDK client's; the
+// example of logging shows how.
 //
 // Package kmstest has a server for tests.
 package awskms
@@ -24,6 +35,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
@@ -43,6 +55,7 @@ type Client interface {
 	GenerateDataKey(context.Context, *kms.GenerateDataKeyInput, ...func(*kms.Options)) (*kms.GenerateDataKeyOutput, error)
 	Encrypt(context.Context, *kms.EncryptInput, ...func(*kms.Options)) (*kms.EncryptOutput, error)
 	Decrypt(context.Context, *kms.DecryptInput, ...func(*kms.Options)) (*kms.DecryptOutput, error)
+	ReEncrypt(context.Context, *kms.ReEncryptInput, ...func(*kms.Options)) (*kms.ReEncryptOutput, error)
 	DescribeKey(context.Context, *kms.DescribeKeyInput, ...func(*kms.Options)) (*kms.DescribeKeyOutput, error)
 }
 
@@ -98,7 +111,7 @@ func New(client Client, keyID string, o *Options) (*Keyring, error) {
 	if o == nil {
 		o = &Options{}
 	}
-	k := &Keyring{client: client, tokens: append([]string(nil), o.GrantTokens...)}
+	k := &Keyring{client: client, tokens: slices.Clone(o.GrantTokens)}
 	for _, id := range append([]string{keyID}, o.OldKeys...) {
 		key, err := newWrappingKey(id)
 		if err != nil {
@@ -162,14 +175,7 @@ func (k *Keyring) WrapKey(ctx context.Context, dataKey []byte, ec keywrap.Contex
 // those that mean that w does not unwrap with the key and the context are
 // [keywrap.ErrUnwrap] as well.
 func (k *Keyring) UnwrapKey(ctx context.Context, w format.WrappedKey, ec keywrap.Context) ([]byte, error) {
-	if w.Type != format.KeyTypeKMS {
-		return nil, keywrap.ErrNoMatch
-	}
-	name, ok := parseKeyARN(w.Name)
-	if !ok {
-		return nil, fmt.Errorf("awskms: %w: the wrapped key's name is not the ARN of a KMS key", keywrap.ErrNoMatch)
-	}
-	pinned, err := k.find(ctx, name, len(w.Data))
+	pinned, err := k.find(ctx, w)
 	if err != nil {
 		return nil, err
 	}
@@ -190,10 +196,17 @@ func (k *Keyring) UnwrapKey(ctx context.Context, w format.WrappedKey, ec keywrap
 	return out.Plaintext, nil
 }
 
-// find returns the KeyId for a call that decrypts what name wrapped. Only
-// aliases that were never looked up cost a call, and only if the blob's size
-// is one that KMS takes.
-func (k *Keyring) find(ctx context.Context, name keyARN, size int) (pinned string, err error) {
+// find returns the KeyId for a call that decrypts w. Only aliases that were
+// never looked up cost a call, and only if the blob's size is one that KMS
+// takes.
+func (k *Keyring) find(ctx context.Context, w format.WrappedKey) (pinned string, err error) {
+	if w.Type != format.KeyTypeKMS {
+		return "", keywrap.ErrNoMatch
+	}
+	name, ok := parseKeyARN(w.Name)
+	if !ok {
+		return "", fmt.Errorf("awskms: %w: the wrapped key's name is not the ARN of a KMS key", keywrap.ErrNoMatch)
+	}
 	unknown := false
 	for _, key := range k.keys {
 		if pinned = key.match(name); pinned != "" {
@@ -201,13 +214,12 @@ func (k *Keyring) find(ctx context.Context, name keyARN, size int) (pinned strin
 		}
 		unknown = unknown || !key.resolved()
 	}
-	noMatch := fmt.Errorf("awskms: %w: configure %s if the stream is yours to read", keywrap.ErrNoMatch, name)
-	switch {
+	switch size := len(w.Data); {
 	case pinned == "" && !unknown:
-		return "", noMatch
+		return "", k.noMatch(name)
 	case size < 1 || size > maxBlobSize:
-		return "", fmt.Errorf("awskms: %w: the wrapped key has %d bytes, KMS makes 1 to %d: the header is damaged or was changed",
-			keywrap.ErrUnwrap, size, maxBlobSize)
+		return "", fmt.Errorf("awskms: %w: the wrapped key for %s has %d bytes, KMS makes 1 to %d: the header is damaged or was changed",
+			keywrap.ErrUnwrap, name, size, maxBlobSize)
 	case pinned != "":
 		return pinned, nil
 	}
@@ -222,5 +234,15 @@ func (k *Keyring) find(ctx context.Context, name keyARN, size int) (pinned strin
 	if len(errs) > 0 {
 		return "", errors.Join(errs...)
 	}
-	return "", noMatch
+	return "", k.noMatch(name)
+}
+
+// noMatch is the error for a key that nobody configured. An alias that moved
+// is its likeliest cause.
+func (k *Keyring) noMatch(name keyARN) error {
+	moved := ""
+	if slices.ContainsFunc(k.keys, func(key *wrappingKey) bool { return key.alias }) {
+		moved = ", in OldKeys if an alias pointed to it and has moved to another key"
+	}
+	return fmt.Errorf("awskms: %w: configure %s if the stream is yours to read%s", keywrap.ErrNoMatch, name, moved)
 }

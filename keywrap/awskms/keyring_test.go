@@ -10,8 +10,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/service/kms"
-
 	"github.com/bulla-format/bulla/format"
 	"github.com/bulla-format/bulla/keywrap"
 	"github.com/bulla-format/bulla/keywrap/awskms"
@@ -261,22 +259,8 @@ func TestOldKeys(t *testing.T) {
 
 func TestMultiRegion(t *testing.T) {
 	s, east := start(t)
-	cfg := s.Config()
-	cfg.Region = "eu-west-1"
-	west := kms.NewFromConfig(cfg)
-	created, err := east.CreateKey(t.Context(), &kms.CreateKeyInput{MultiRegion: new(true)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	primary := *created.KeyMetadata.Arn
-	replicated, err := east.ReplicateKey(t.Context(), &kms.ReplicateKeyInput{KeyId: &primary, ReplicaRegion: new("eu-west-1")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	replica := *replicated.ReplicaKeyMetadata.Arn
-	if _, err := west.CreateAlias(t.Context(), &kms.CreateAliasInput{AliasName: new("alias/replica"), TargetKeyId: &replica}); err != nil {
-		t.Fatal(err)
-	}
+	primary, replica, west := multiRegionKey(t, s, east)
+	createAlias(t, west, "alias/replica", replica)
 	dataKey, wrapped := generate(t, newKeyring(t, east, primary), nil)
 	for _, id := range []string{replica, keyID(replica), "alias/replica"} {
 		got, err := newKeyring(t, west, id).UnwrapKey(t.Context(), wrapped, nil)

@@ -59,6 +59,19 @@ func (k *wrappingKey) match(name keyARN) (pinned string) {
 	return ""
 }
 
+// pins returns the KeyId of every key that k is known to stand for.
+func (k *wrappingKey) pins() (ids []string) {
+	if !k.alias {
+		return []string{k.id}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, arn := range k.keys {
+		ids = append(ids, arn.String())
+	}
+	return ids
+}
+
 func (k *wrappingKey) resolved() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -21,7 +21,7 @@ const (
 
 // seal returns the plaintext as a blob of k's current key material.
 func (k *key) seal(plaintext []byte, context map[string]string) []byte {
-	v := k.material.current()
+	v := k.currentVersion()
 	head := append([]byte{blobVersion, byte(len(k.id))}, k.id...)
 	head = append(head, v.id[:]...)
 	return v.aead.Seal(slices.Clip(head), nil, plaintext, appendContext(slices.Clip(head), context))
@@ -51,7 +51,7 @@ func parseBlob(b []byte) (p blob, ok bool) {
 
 // open returns the plaintext of a blob that names k.
 func (k *key) open(p *blob, context map[string]string) ([]byte, *version, bool) {
-	v := k.material.find(p.material)
+	v := k.find(p.material)
 	if v == nil {
 		return nil, nil, false
 	}

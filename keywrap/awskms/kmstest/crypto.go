@@ -1,19 +1,21 @@
 package kmstest
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
+	"slices"
 )
 
 const (
-	symmetric = "SYMMETRIC_DEFAULT"
+	symmetric        = "SYMMETRIC_DEFAULT" // key spec and algorithm
+	ignoreCiphertext = "IGNORE_CIPHERTEXT"
 
 	maxGrantTokens    = 10
 	maxGrantTokenSize = 8192
 
 	// maxContextSize bounds the bytes of all keys and values of an encryption
-	// context. AWS documents no figure; the AWS Encryption SDK is held to this
-	// one when it uses KMS.
+	// context. It is this server's own bound.
 	maxContextSize = 8192
 )
 
@@ -34,8 +36,16 @@ func (o *requestOptions) check() error {
 			return err
 		}
 	}
-	if len(o.DryRunModifiers) > 0 || len(o.Recipient) > 0 {
-		return fail("UnsupportedOperationException", "kmstest has neither DryRunModifiers nor Recipient")
+	for _, m := range o.DryRunModifiers {
+		if m != ignoreCiphertext {
+			return invalid("dryRunModifiers", "Member must satisfy enum value set: [%s]", ignoreCiphertext)
+		}
+		if !o.DryRun {
+			return fail("ValidationException", "DryRunModifiers are for a DryRun only.")
+		}
+	}
+	if len(o.Recipient) > 0 {
+		return fail("UnsupportedOperationException", "kmstest has no Recipient")
 	}
 	return nil
 }
@@ -59,11 +69,25 @@ func checkContext(field string, context map[string]string) error {
 	return nil
 }
 
-func checkAlgorithm(name string) error {
-	if name != "" && name != symmetric {
-		return fail("InvalidKeyUsageException", "The key is of type %s and cannot be used with another algorithm.", symmetric)
+// checkUse returns the error of a use that the key is not made for. The error
+// for a context is this server's choice: AWS says only that a context is for
+// symmetric keys.
+func (k *key) checkUse(algorithm string, context map[string]string) error {
+	if !slices.Contains(k.algorithms(), algorithm) {
+		return fail("InvalidKeyUsageException", "Algorithm %.64s is incompatible with key spec %s.", algorithm, k.spec)
+	}
+	if k.private != nil && len(context) > 0 {
+		return fail("ValidationException", "An encryption context is for keys of spec %s only.", symmetric)
 	}
 	return nil
+}
+
+// algorithms returns the key's encryption algorithms.
+func (k *key) algorithms() []string {
+	if k.private != nil {
+		return []string{oaepSHA1, oaepSHA256}
+	}
+	return []string{symmetric}
 }
 
 func checkBlob(b []byte) error {
@@ -96,7 +120,7 @@ func (r *region) generateDataKey(in *generateInput) (any, error) {
 		"KeyId":          k.arn(),
 		"Plaintext":      plaintext,
 		"CiphertextBlob": k.seal(plaintext, in.EncryptionContext),
-		"KeyMaterialId":  k.material.current().String(),
+		"KeyMaterialId":  k.currentVersion().String(),
 	}, nil
 }
 
@@ -142,6 +166,9 @@ func (r *region) checkGenerate(in *generateInput) (*key, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	if err := k.checkUse(symmetric, in.EncryptionContext); err != nil {
+		return nil, 0, err
+	}
 	return k, size, in.dryRun()
 }
 
@@ -178,7 +205,11 @@ func (r *region) encrypt(in *encryptInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkAlgorithm(in.EncryptionAlgorithm); err != nil {
+	algorithm := cmp.Or(in.EncryptionAlgorithm, symmetric)
+	if err := k.checkUse(algorithm, in.EncryptionContext); err != nil {
+		return nil, err
+	}
+	if err := k.checkPlaintext(algorithm, len(in.Plaintext)); err != nil {
 		return nil, err
 	}
 	if err := in.dryRun(); err != nil {
@@ -186,8 +217,8 @@ func (r *region) encrypt(in *encryptInput) (any, error) {
 	}
 	return map[string]any{
 		"KeyId":               k.arn(),
-		"CiphertextBlob":      k.seal(in.Plaintext, in.EncryptionContext),
-		"EncryptionAlgorithm": symmetric,
+		"CiphertextBlob":      k.wrap(in.Plaintext, algorithm, in.EncryptionContext),
+		"EncryptionAlgorithm": algorithm,
 	}, nil
 }
 
@@ -210,25 +241,36 @@ func (r *region) decrypt(in *decryptInput) (any, error) {
 	if err := in.dryRun(); err != nil {
 		return nil, err
 	}
-	return map[string]any{
+	out := map[string]any{
 		"KeyId":               k.arn(),
 		"Plaintext":           plaintext,
-		"EncryptionAlgorithm": symmetric,
-		"KeyMaterialId":       v.String(),
-	}, nil
+		"EncryptionAlgorithm": cmp.Or(in.EncryptionAlgorithm, symmetric),
+	}
+	addMaterialID(out, "KeyMaterialId", v)
+	return out, nil
+}
+
+// addMaterialID adds the id of key material, which RSA keys do not have.
+func addMaterialID(out map[string]any, field string, v *version) {
+	if v != nil {
+		out[field] = v.String()
+	}
 }
 
 // openBlob decrypts for Decrypt and ReEncrypt. A KeyId must be that of the
-// blob's key; without one the blob's key is used.
+// blob's key; without one the blob's key is used. The version is nil for an
+// RSA key.
 func (r *region) openBlob(in *decryptInput) (*key, *version, []byte, error) {
-	if err := checkBlob(in.CiphertextBlob); err != nil {
+	ignore := len(in.DryRunModifiers) > 0
+	if err := checkBlob(in.CiphertextBlob); err != nil && !ignore {
 		return nil, nil, nil, err
 	}
 	if err := checkContext("encryptionContext", in.EncryptionContext); err != nil {
 		return nil, nil, nil, err
 	}
-	if err := checkAlgorithm(in.EncryptionAlgorithm); err != nil {
-		return nil, nil, nil, err
+	algorithm := cmp.Or(in.EncryptionAlgorithm, symmetric)
+	if in.KeyId == nil && (ignore || algorithm != symmetric) {
+		return nil, nil, nil, invalid("keyId", "Member must not be null")
 	}
 	var k *key
 	if in.KeyId != nil {
@@ -236,7 +278,25 @@ func (r *region) openBlob(in *decryptInput) (*key, *version, []byte, error) {
 		if k, err = r.findEnabled("keyId", in.KeyId); err != nil {
 			return nil, nil, nil, err
 		}
+		if err := k.checkUse(algorithm, in.EncryptionContext); err != nil {
+			return nil, nil, nil, err
+		}
+		switch {
+		case ignore:
+			return k, nil, nil, nil
+		case k.private != nil:
+			plaintext, ok := k.openRSA(in.CiphertextBlob, algorithm)
+			if !ok {
+				return nil, nil, nil, fail("InvalidCiphertextException", "")
+			}
+			return k, nil, plaintext, nil
+		}
 	}
+	return r.openSymmetric(in, k)
+}
+
+// openSymmetric decrypts a blob that names its key, which is k unless k is nil.
+func (r *region) openSymmetric(in *decryptInput, k *key) (*key, *version, []byte, error) {
 	b, ok := parseBlob(in.CiphertextBlob)
 	if !ok {
 		return nil, nil, nil, fail("InvalidCiphertextException", "")
@@ -282,26 +342,31 @@ func (r *region) reEncrypt(in *reEncryptInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkAlgorithm(in.DestinationEncryptionAlgorithm); err != nil {
+	algorithm := cmp.Or(in.DestinationEncryptionAlgorithm, symmetric)
+	if err := to.checkUse(algorithm, in.DestinationEncryptionContext); err != nil {
 		return nil, err
 	}
 	from, v, plaintext, err := r.openBlob(&decryptInput{
-		KeyId: in.SourceKeyId, CiphertextBlob: in.CiphertextBlob,
+		requestOptions: in.requestOptions, KeyId: in.SourceKeyId, CiphertextBlob: in.CiphertextBlob,
 		EncryptionAlgorithm: in.SourceEncryptionAlgorithm, EncryptionContext: in.SourceEncryptionContext,
 	})
 	if err != nil {
 		return nil, err
 	}
+	if err := to.checkPlaintext(algorithm, len(plaintext)); err != nil {
+		return nil, err
+	}
 	if err := in.dryRun(); err != nil {
 		return nil, err
 	}
-	return map[string]any{
-		"CiphertextBlob":                 to.seal(plaintext, in.DestinationEncryptionContext),
+	out := map[string]any{
+		"CiphertextBlob":                 to.wrap(plaintext, algorithm, in.DestinationEncryptionContext),
 		"KeyId":                          to.arn(),
-		"DestinationEncryptionAlgorithm": symmetric,
-		"DestinationKeyMaterialId":       to.material.current().String(),
+		"DestinationEncryptionAlgorithm": algorithm,
 		"SourceKeyId":                    from.arn(),
-		"SourceEncryptionAlgorithm":      symmetric,
-		"SourceKeyMaterialId":            v.String(),
-	}, nil
+		"SourceEncryptionAlgorithm":      cmp.Or(in.SourceEncryptionAlgorithm, symmetric),
+	}
+	addMaterialID(out, "DestinationKeyMaterialId", to.currentVersion())
+	addMaterialID(out, "SourceKeyMaterialId", v)
+	return out, nil
 }

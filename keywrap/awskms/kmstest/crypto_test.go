@@ -190,7 +190,8 @@ func TestReEncrypt(t *testing.T) {
 		wantCode(t, err, want)
 	}
 	log := s.Calls()[1]
-	if log.Operation != "ReEncrypt" || log.KeyID != "alias/to" || !maps.Equal(log.Context, map[string]string{"new": "2"}) {
+	if log.Operation != "ReEncrypt" || log.KeyID != "alias/to" || !maps.Equal(log.Context, map[string]string{"new": "2"}) ||
+		log.SourceKeyID != "" || !maps.Equal(log.SourceContext, map[string]string{"old": "1"}) || s.Calls()[3].SourceKeyID != from {
 		t.Errorf("log: %+v", log)
 	}
 }
@@ -223,6 +224,7 @@ func TestErrors(t *testing.T) {
 		return err
 	}
 	tokens := slices.Repeat([]string{"t"}, 11)
+	ignore := []types.DryRunModifierType{types.DryRunModifierTypeIgnoreCiphertext}
 	for name, c := range map[string]struct {
 		err  error
 		want string
@@ -262,11 +264,20 @@ func TestErrors(t *testing.T) {
 		"symmetric":       {encrypt(func(in *kms.EncryptInput) { in.EncryptionAlgorithm = types.EncryptionAlgorithmSpecSymmetricDefault }), ""},
 		"encrypt dry run": {encrypt(func(in *kms.EncryptInput) { in.DryRun = new(true) }), "DryRunOperationException"},
 
-		"other key":          {decrypt(client, func(in *kms.DecryptInput) { in.KeyId = &other }), "IncorrectKeyException"},
-		"decrypt with RSA":   {decrypt(client, func(in *kms.DecryptInput) { in.EncryptionAlgorithm = types.EncryptionAlgorithmSpecRsaesOaepSha1 }), "InvalidKeyUsageException"},
-		"decrypt dry run":    {decrypt(client, func(in *kms.DecryptInput) { in.DryRun = new(true) }), "DryRunOperationException"},
-		"dry run, bad blob":  {decrypt(client, func(in *kms.DecryptInput) { in.DryRun, in.EncryptionContext = new(true), map[string]string{"a": "b"} }), "InvalidCiphertextException"},
-		"modifiers":          {decrypt(client, func(in *kms.DecryptInput) { in.DryRunModifiers = types.DryRunModifierType("").Values() }), "UnsupportedOperationException"},
+		"other key":             {decrypt(client, func(in *kms.DecryptInput) { in.KeyId = &other }), "IncorrectKeyException"},
+		"decrypt with RSA":      {decrypt(client, func(in *kms.DecryptInput) { in.EncryptionAlgorithm = types.EncryptionAlgorithmSpecRsaesOaepSha1 }), "InvalidKeyUsageException"},
+		"decrypt dry run":       {decrypt(client, func(in *kms.DecryptInput) { in.DryRun = new(true) }), "DryRunOperationException"},
+		"dry run, bad blob":     {decrypt(client, func(in *kms.DecryptInput) { in.DryRun, in.EncryptionContext = new(true), map[string]string{"a": "b"} }), "InvalidCiphertextException"},
+		"modifiers, no dry run": {decrypt(client, func(in *kms.DecryptInput) { in.DryRunModifiers = ignore }), "ValidationException"},
+		"unknown modifier": {decrypt(client, func(in *kms.DecryptInput) {
+			in.DryRun, in.DryRunModifiers = new(true), []types.DryRunModifierType{"OTHER"}
+		}), "ValidationException"},
+		"no ciphertext":              {decrypt(client, func(in *kms.DecryptInput) { in.CiphertextBlob, in.DryRun = nil, new(true) }), "ValidationException"},
+		"ciphertext ignored":         {decrypt(client, func(in *kms.DecryptInput) { in.CiphertextBlob, in.DryRun, in.DryRunModifiers = nil, new(true), ignore }), "DryRunOperationException"},
+		"ciphertext ignored, no key": {decrypt(client, func(in *kms.DecryptInput) { in.KeyId, in.DryRun, in.DryRunModifiers = nil, new(true), ignore }), "ValidationException"},
+		"ciphertext ignored, bad key": {decrypt(client, func(in *kms.DecryptInput) {
+			in.KeyId, in.DryRun, in.DryRunModifiers = new("alias/none"), new(true), ignore
+		}), "NotFoundException"},
 		"elsewhere":          {decrypt(kms.NewFromConfig(elsewhere), func(in *kms.DecryptInput) { in.KeyId = nil }), "AccessDeniedException"},
 		"elsewhere, with id": {decrypt(kms.NewFromConfig(elsewhere), func(in *kms.DecryptInput) { in.KeyId = &id }), "NotFoundException"},
 	} {

@@ -78,6 +78,7 @@ var operations = map[string]operation{
 	"Encrypt":                         handle((*region).encrypt),
 	"GenerateDataKey":                 handle((*region).generateDataKey),
 	"GenerateDataKeyWithoutPlaintext": handle((*region).generateDataKeyWithoutPlaintext),
+	"GetPublicKey":                    handle((*region).getPublicKey),
 	"ListAliases":                     handle((*region).listAliases),
 	"ReEncrypt":                       handle((*region).reEncrypt),
 	"ReplicateKey":                    handle((*region).replicateKey),
@@ -152,7 +153,9 @@ func (s *Server) do(reg *region, r *http.Request, name string, body []byte) (any
 func newCall(name string, body []byte) *Call {
 	var in struct {
 		KeyId, TargetKeyId, DestinationKeyId            string
+		SourceKeyId                                     string
 		EncryptionContext, DestinationEncryptionContext map[string]string
+		SourceEncryptionContext                         map[string]string
 		GrantTokens                                     []string
 		DryRun                                          bool
 	}
@@ -163,6 +166,7 @@ func newCall(name string, body []byte) *Call {
 		c.KeyID = in.TargetKeyId
 	case "ReEncrypt":
 		c.KeyID, c.Context = in.DestinationKeyId, in.DestinationEncryptionContext
+		c.SourceKeyID, c.SourceContext = in.SourceKeyId, in.SourceEncryptionContext
 	}
 	return c
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
+	"crypto/rsa"
 	"encoding/hex"
 	"fmt"
 	"regexp"
@@ -39,6 +40,7 @@ type alias struct {
 // A key is a KMS key in one Region.
 type key struct {
 	id          string
+	spec        string
 	region      *region
 	description string
 	created     time.Time
@@ -46,13 +48,14 @@ type key struct {
 	window      int       // days of waiting before deletion
 	deletion    time.Time // while the state is PendingDeletion
 	primary     *key      // of a multi-Region key, itself included; else nil
-	material    *material
+	*material
 }
 
-// material is what the related multi-Region keys share: the versions of the
-// key's bytes, the current one at the end.
+// material is what the related multi-Region keys share: the versions of a
+// symmetric key's bytes, the current one at the end, or an RSA key.
 type material struct {
 	versions []version
+	private  *rsa.PrivateKey // nil for a symmetric key
 }
 
 type version struct {
@@ -75,7 +78,13 @@ func (m *material) rotate() {
 	m.versions = append(m.versions, v)
 }
 
-func (m *material) current() *version { return &m.versions[len(m.versions)-1] }
+// currentVersion returns nil for an RSA key.
+func (m *material) currentVersion() *version {
+	if m.private != nil {
+		return nil
+	}
+	return &m.versions[len(m.versions)-1]
+}
 
 func (m *material) find(id [32]byte) *version {
 	for i := range m.versions {
@@ -94,13 +103,20 @@ func (r *region) arn(resource string) string {
 	return fmt.Sprintf("arn:aws:kms:%s:%s:%s", r.name, r.server.account, resource)
 }
 
-func (r *region) newKey(description string, multiRegion bool) *key {
-	k := &key{id: uuid(), region: r, description: description, created: r.server.now(), state: stateEnabled, material: &material{}}
+func (r *region) newKey(spec, description string, multiRegion bool) *key {
+	k := &key{id: uuid(), spec: spec, region: r, description: description, created: r.server.now(), state: stateEnabled, material: &material{}}
 	if multiRegion {
 		k.id = "mrk-" + strings.ReplaceAll(k.id, "-", "")
 		k.primary = k
 	}
-	k.material.rotate()
+	if bits := rsaBits[spec]; bits > 0 {
+		var err error
+		if k.private, err = rsa.GenerateKey(rand.Reader, bits); err != nil {
+			panic(err) // the sizes are ones that are always accepted
+		}
+	} else {
+		k.rotate()
+	}
 	r.keys[k.id] = k
 	return k
 }

@@ -1,6 +1,7 @@
 package kmstest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -9,6 +10,8 @@ import (
 )
 
 const (
+	encryptDecrypt = "ENCRYPT_DECRYPT"
+
 	maxRotations   = 25 // on-demand rotations of a key
 	maxDescription = 8192
 )
@@ -32,15 +35,18 @@ func (r *region) createKey(in *createKeyInput) (any, error) {
 	if in.KeySpec != "" && in.CustomerMasterKeySpec != "" {
 		return nil, fail("ValidationException", "You cannot specify KeySpec and CustomerMasterKeySpec in the same request.")
 	}
-	for _, field := range []struct{ value, only string }{
-		{in.KeySpec, symmetric},
-		{in.CustomerMasterKeySpec, symmetric},
-		{in.KeyUsage, "ENCRYPT_DECRYPT"},
-		{in.Origin, "AWS_KMS"},
-	} {
-		if field.value != "" && field.value != field.only {
-			return nil, fail("UnsupportedOperationException", "kmstest makes keys of %s only", field.only)
-		}
+	spec := cmp.Or(in.KeySpec, in.CustomerMasterKeySpec, symmetric)
+	if spec != symmetric && rsaBits[spec] == 0 {
+		return nil, fail("UnsupportedOperationException", "kmstest makes keys of spec %s, RSA_2048, RSA_3072 and RSA_4096 only", symmetric)
+	}
+	if spec != symmetric && in.KeyUsage == "" {
+		return nil, fail("ValidationException", "You must specify a KeyUsage value for an asymmetric key.")
+	}
+	if usage := cmp.Or(in.KeyUsage, encryptDecrypt); usage != encryptDecrypt {
+		return nil, fail("UnsupportedOperationException", "kmstest makes keys of usage %s only", encryptDecrypt)
+	}
+	if in.Origin != "" && in.Origin != "AWS_KMS" {
+		return nil, fail("UnsupportedOperationException", "kmstest makes keys of origin AWS_KMS only")
 	}
 	if in.CustomKeyStoreId != nil || in.XksKeyId != nil {
 		return nil, fail("UnsupportedOperationException", "kmstest has no custom key stores")
@@ -49,7 +55,7 @@ func (r *region) createKey(in *createKeyInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"KeyMetadata": r.newKey(description, in.MultiRegion).metadata()}, nil
+	return map[string]any{"KeyMetadata": r.newKey(spec, description, in.MultiRegion).metadata()}, nil
 }
 
 func checkDescription(s *string) (string, error) {
@@ -81,19 +87,19 @@ func (k *key) metadata() map[string]any {
 		"AWSAccountId":          k.region.server.account,
 		"Arn":                   k.arn(),
 		"CreationDate":          timestamp(k.created),
-		"CurrentKeyMaterialId":  k.material.current().String(),
-		"CustomerMasterKeySpec": symmetric,
+		"CustomerMasterKeySpec": k.spec,
 		"Description":           k.description,
 		"Enabled":               k.state == stateEnabled,
-		"EncryptionAlgorithms":  []string{symmetric},
+		"EncryptionAlgorithms":  k.algorithms(),
 		"KeyId":                 k.id,
 		"KeyManager":            "CUSTOMER",
-		"KeySpec":               symmetric,
+		"KeySpec":               k.spec,
 		"KeyState":              k.state,
-		"KeyUsage":              "ENCRYPT_DECRYPT",
+		"KeyUsage":              encryptDecrypt,
 		"MultiRegion":           k.primary != nil,
 		"Origin":                "AWS_KMS",
 	}
+	addMaterialID(m, "CurrentKeyMaterialId", k.currentVersion())
 	switch k.state {
 	case statePendingDeletion:
 		m["DeletionDate"] = timestamp(k.deletion)
@@ -202,13 +208,16 @@ func (r *region) rotateKeyOnDemand(in *keyInput) (any, error) {
 	if err := k.enabled(); err != nil {
 		return nil, err
 	}
+	if k.private != nil {
+		return nil, fail("UnsupportedOperationException", "%s is not a symmetric key.", k.arn())
+	}
 	if k.primary != nil && k.primary != k {
 		return nil, fail("UnsupportedOperationException", "%s is a replica key: rotate its primary key.", k.arn())
 	}
-	if len(k.material.versions) > maxRotations {
+	if len(k.versions) > maxRotations {
 		return nil, fail("LimitExceededException", "%s has been rotated %d times.", k.arn(), maxRotations)
 	}
-	k.material.rotate()
+	k.rotate()
 	return map[string]any{"KeyId": k.arn()}, nil
 }
 
@@ -245,7 +254,7 @@ func (r *region) replicateKey(in *replicateInput) (any, error) {
 		return nil, fail("AlreadyExistsException", "A replica of %s exists in that Region.", k.arn())
 	}
 	replica := &key{
-		id: k.id, region: to, description: description, created: r.server.now(),
+		id: k.id, spec: k.spec, region: to, description: description, created: r.server.now(),
 		state: stateEnabled, primary: k, material: k.material,
 	}
 	to.keys[k.id] = replica

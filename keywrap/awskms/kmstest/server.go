@@ -9,23 +9,23 @@
 //	client := kms.NewFromConfig(server.Config())
 //	key := server.CreateKey("alias/backups")
 //
-// It does what a program can observe of symmetric encryption keys: the
-// operations that create, describe, alias, disable, rotate, replicate and
-// delete keys, and those that encrypt and decrypt with them. Requests are
-// checked as AWS checks them, signature (Signature Version 4) and limits
-// included, and refused with AWS's error names and HTTP statuses, which are
-// those of the AWS KMS API Reference.
+// It does what a program can observe of encryption keys, symmetric
+// (SYMMETRIC_DEFAULT) and RSA: the operations that create, describe, alias,
+// disable, rotate, replicate and delete keys, and those that encrypt and
+// decrypt with them. Requests are checked as AWS checks them, signature
+// (Signature Version 4) and limits included, and refused with AWS's error names
+// and HTTP statuses, which are those of the AWS KMS API Reference.
 //
 // One server is one AWS account in several Regions. A request belongs to the
 // Region that its signature names, so a client for another Region is made by
 // changing the Region of the [Server.Config]; multi-Region keys are replicated
 // between these Regions by ReplicateKey.
 //
-// What is not there: asymmetric, HMAC, imported and custom-store keys, and
-// attestation (all refused with UnsupportedOperationException); key policies,
-// grants and tags (accepted, not evaluated: use a [Fault] for
-// AccessDeniedException); scheduled rotation. Keys live in memory and are gone
-// after Close.
+// What is not there: keys that sign, agree on secrets or authenticate, imported
+// and custom-store keys, and attestation (all refused with
+// UnsupportedOperationException); key policies, grants and tags (accepted, not
+// evaluated: use a [Fault] for AccessDeniedException); scheduled rotation. Keys
+// live in memory and are gone after Close.
 package kmstest
 
 import (
@@ -148,7 +148,7 @@ func (s *Server) Config() aws.Config {
 	}
 }
 
-// CreateKey makes a key in the server's first Region, gives it the aliases
+// CreateKey makes a symmetric key in the server's first Region, gives it the aliases
 // ("alias/name"), and returns its ARN. It is the operations CreateKey and
 // CreateAlias without a client, and is not in the call log. It panics if KMS
 // would refuse an alias.
@@ -156,7 +156,7 @@ func (s *Server) CreateKey(aliases ...string) (arn string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.regions[s.home]
-	k := r.newKey("", false)
+	k := r.newKey(symmetric, "", false)
 	for _, name := range aliases {
 		if _, err := r.createAlias(&aliasInput{AliasName: &name, TargetKeyId: &k.id}); err != nil {
 			panic("kmstest: " + err.Error())
@@ -175,6 +175,10 @@ type Call struct {
 	GrantTokens []string
 	DryRun      bool
 	Error       string // the name of the error sent, "reset" for a connection reset, empty after success
+
+	// Of ReEncrypt: SourceKeyId and SourceEncryptionContext.
+	SourceKeyID   string
+	SourceContext map[string]string
 }
 
 // Calls returns a copy of the log: every request so far, refused ones
@@ -187,6 +191,7 @@ func (s *Server) Calls() []Call {
 	for i, c := range s.calls {
 		calls[i] = *c
 		calls[i].Context = maps.Clone(c.Context)
+		calls[i].SourceContext = maps.Clone(c.SourceContext)
 		calls[i].GrantTokens = slices.Clone(c.GrantTokens)
 	}
 	return calls
