@@ -1,9 +1,11 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
+	"slices"
 
 	"github.com/bulla-format/bulla/format"
 	"github.com/bulla-format/bulla/internal/segment"
@@ -31,6 +33,9 @@ func newEncryption(ctx context.Context, keys keywrap.Wrapper, o *EncryptOptions)
 	if err := o.apply(h); err != nil {
 		return nil, err
 	}
+	if o.PlaintextSize != nil {
+		ctx = keywrap.WithPlaintextSize(ctx, *o.PlaintextSize)
+	}
 	dataKey, wrapped, err := keywrap.GenerateKey(ctx, keys, o.Context)
 	if err != nil {
 		return nil, err
@@ -44,19 +49,20 @@ func newEncryption(ctx context.Context, keys keywrap.Wrapper, o *EncryptOptions)
 	}
 	defer k.Close()
 	h.Commitment = k.Commitment()
-	if err := o.addExtensions(h, k); err != nil {
+	if err := setExtensions(h, k, o.Context, o.Metadata, &o.Location); err != nil {
+		return nil, err
+	}
+	if err := checkPostQuantum(h.Keys, o.ClassicalKeys); err != nil {
 		return nil, err
 	}
 	h.Size = h.MinSize()
 	if !o.CompactHeader {
-		h.Size = (h.Size + format.DefaultHeaderSize - 1) / format.DefaultHeaderSize * format.DefaultHeaderSize
+		h.Size = paddedSize(h.Size)
 	}
-	b, err := h.Append(nil)
+	b, err := appendHeader(h, k)
 	if err != nil {
-		return nil, fmt.Errorf("stream: the header cannot be written: %w", err)
+		return nil, err
 	}
-	mac := k.HeaderMAC(b)
-	copy(b[len(b)-format.MACSize:], mac[:])
 	sealer, err := segment.NewSealer(k)
 	if err != nil {
 		return nil, err
@@ -87,30 +93,71 @@ func (o *EncryptOptions) apply(h *format.Header) (err error) {
 	return nil
 }
 
-// addExtensions adds the extensions in ascending order of their types.
-func (o *EncryptOptions) addExtensions(h *format.Header, k *segment.Keys) error {
-	if len(o.Metadata) > 0 {
-		pairs, err := format.AppendPairs(nil, o.Metadata)
-		if err != nil {
-			return fmt.Errorf("stream: metadata: %w", err)
+// paddedSize returns the usual size of a header whose fields need n bytes.
+func paddedSize(n int) int {
+	return (n + format.DefaultHeaderSize - 1) / format.DefaultHeaderSize * format.DefaultHeaderSize
+}
+
+// appendHeader encodes h, with its MAC.
+func appendHeader(h *format.Header, k *segment.Keys) ([]byte, error) {
+	b, err := h.Append(nil)
+	if err != nil {
+		return nil, fmt.Errorf("stream: the header cannot be written: %w", err)
+	}
+	mac := k.HeaderMAC(b)
+	copy(b[len(b)-format.MACSize:], mac[:])
+	return b, nil
+}
+
+// setExtensions puts the extensions of h in place. What is nil stays as it is,
+// what is empty is left out.
+func setExtensions(h *format.Header, k *segment.Keys, ec keywrap.Context, metadata map[string]string, location *string) error {
+	if metadata != nil {
+		value, err := appendPairs(metadata, "metadata")
+		if err == nil && value != nil {
+			value, err = k.SealMetadata(value)
 		}
-		value, err := k.SealMetadata(pairs)
 		if err != nil {
 			return err
 		}
-		h.Extensions = append(h.Extensions, format.Extension{Type: format.ExtensionMetadata, Value: value})
+		setExtension(h, format.ExtensionMetadata, value)
 	}
-	if len(o.Context) > 0 {
-		pairs, err := format.AppendPairs(nil, o.Context)
+	if ec != nil {
+		value, err := appendPairs(ec, "context")
 		if err != nil {
-			return fmt.Errorf("stream: context: %w", err)
+			return err
 		}
-		h.Extensions = append(h.Extensions, format.Extension{Type: format.ExtensionContext, Value: pairs})
+		setExtension(h, format.ExtensionContext, value)
 	}
-	if o.Location != "" {
-		h.Extensions = append(h.Extensions, format.Extension{Type: format.ExtensionLocation, Value: []byte(o.Location)})
+	if location != nil {
+		setExtension(h, format.ExtensionLocation, []byte(*location))
 	}
 	return nil
+}
+
+func appendPairs(pairs map[string]string, what string) ([]byte, error) {
+	if len(pairs) == 0 {
+		return nil, nil
+	}
+	value, err := format.AppendPairs(nil, pairs)
+	if err != nil {
+		return nil, fmt.Errorf("stream: %s: %w", what, err)
+	}
+	return value, nil
+}
+
+// setExtension replaces the extension of type t, or removes it if the value is
+// empty, and keeps the order.
+func setExtension(h *format.Header, t format.ExtensionType, value []byte) {
+	at, found := slices.BinarySearchFunc(h.Extensions, t, func(e format.Extension, t format.ExtensionType) int { return cmp.Compare(e.Type, t) })
+	switch {
+	case found && len(value) == 0:
+		h.Extensions = slices.Delete(h.Extensions, at, at+1)
+	case found:
+		h.Extensions[at].Value = value
+	case len(value) > 0:
+		h.Extensions = slices.Insert(h.Extensions, at, format.Extension{Type: t, Value: value})
+	}
 }
 
 // front returns what the output begins with: the header, or its prelude when

@@ -16,7 +16,7 @@ import (
 // unwrap returns the data key: the first that one of the header's wrapped keys
 // gives. A wrapped key that fails does not keep the others from being tried.
 func unwrap(ctx context.Context, h *format.Header, keys keywrap.Unwrapper, ec keywrap.Context) ([]byte, error) {
-	var failed []error
+	var failed, hints []error
 	for _, k := range h.Keys {
 		dataKey, err := keys.UnwrapKey(ctx, k, ec)
 		switch {
@@ -26,6 +26,9 @@ func unwrap(ctx context.Context, h *format.Header, keys keywrap.Unwrapper, ec ke
 			clear(dataKey)
 			err = fmt.Errorf("%w: %v %.128q gave a data key of %d bytes", keywrap.ErrUnwrap, k.Type, k.Name, len(dataKey))
 		case errors.Is(err, keywrap.ErrNoMatch):
+			if err != keywrap.ErrNoMatch && len(hints) < maxShownKeys { // it says more than that
+				hints = append(hints, err)
+			}
 			continue
 		case ctx.Err() != nil:
 			return nil, err
@@ -33,20 +36,23 @@ func unwrap(ctx context.Context, h *format.Header, keys keywrap.Unwrapper, ec ke
 		failed = append(failed, err)
 	}
 	if len(failed) == 0 {
-		return nil, fmt.Errorf("%w: the stream is for %s", keywrap.ErrNoMatch, keyNames(h.Keys))
+		noMatch := fmt.Errorf("%w: the stream is for %s", keywrap.ErrNoMatch, keyNames(h.Keys))
+		return nil, errors.Join(append([]error{noMatch}, hints...)...)
 	}
 	return nil, errors.Join(failed...)
 }
 
+// maxShownKeys is of how many wrapped keys a message says something.
+const maxShownKeys = 4
+
 // keyNames lists wrapped keys for a message, of bounded length.
 func keyNames(keys []format.WrappedKey) string {
-	const limit = 4
 	var names []string
-	for _, k := range keys[:min(len(keys), limit)] {
+	for _, k := range keys[:min(len(keys), maxShownKeys)] {
 		names = append(names, fmt.Sprintf("%v %.128q", k.Type, k.Name))
 	}
-	if len(keys) > limit {
-		names = append(names, fmt.Sprintf("and %d more", len(keys)-limit))
+	if len(keys) > maxShownKeys {
+		names = append(names, fmt.Sprintf("and %d more", len(keys)-maxShownKeys))
 	}
 	return strings.Join(names, ", ")
 }
@@ -67,7 +73,12 @@ func openHeader(ctx context.Context, src io.Reader, keys keywrap.Unwrapper, o *D
 	if err := o.checkInfo(&info); err != nil {
 		return nil, nil, err
 	}
-	k, err := authenticate(ctx, b, h, keys, info.Context, o)
+	dataKey, err := unwrap(ctx, h, keys, info.Context)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer clear(dataKey)
+	k, err := authenticate(dataKey, b, h, o.AssociatedData)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -79,15 +90,10 @@ func openHeader(ctx context.Context, src io.Reader, keys keywrap.Unwrapper, o *D
 	return &info, opener, err
 }
 
-// authenticate returns the keys of the stream once commitment and header MAC
-// have been verified (SPEC §9.1, steps 8 to 10).
-func authenticate(ctx context.Context, b []byte, h *format.Header, keys keywrap.Unwrapper, ec keywrap.Context, o *DecryptOptions) (*segment.Keys, error) {
-	dataKey, err := unwrap(ctx, h, keys, ec)
-	if err != nil {
-		return nil, err
-	}
-	defer clear(dataKey)
-	k, err := segment.Derive(dataKey, &h.Prelude, o.AssociatedData)
+// authenticate returns the keys of the stream with the encoded header b, once
+// commitment and header MAC have been verified (SPEC §9.1, steps 9 and 10).
+func authenticate(dataKey, b []byte, h *format.Header, associatedData []byte) (*segment.Keys, error) {
+	k, err := segment.Derive(dataKey, &h.Prelude, associatedData)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/bulla-format/bulla/format"
+	"github.com/bulla-format/bulla/internal/segment"
 	"github.com/bulla-format/bulla/keywrap"
 	"github.com/bulla-format/bulla/stream"
 )
@@ -99,3 +100,29 @@ func check(t *testing.T, what string, got []byte, err error, want []byte) {
 }
 
 var errInjected = errors.New("injected")
+
+// headerSize returns the size of the header that stored begins with.
+func headerSize(t testing.TB, stored []byte) int {
+	t.Helper()
+	size, err := format.HeaderSize(stored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return size
+}
+
+// seal encodes a header under a data key that the test knows.
+func seal(t testing.TB, h *format.Header, dataKey []byte) []byte {
+	t.Helper()
+	k, err := segment.Derive(dataKey, &h.Prelude, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := h.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mac := k.HeaderMAC(b)
+	copy(b[len(b)-format.MACSize:], mac[:])
+	return b
+}

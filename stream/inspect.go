@@ -29,20 +29,11 @@ type Info struct {
 // short, the error is [ErrTruncated]. The other errors are those of
 // format.ParseHeader. The result shares no memory with b.
 func Inspect(b []byte) (Info, error) {
-	if len(b) >= len(format.Magic) && len(b) < format.PrefixSize && string(b[:len(format.Magic)]) == format.Magic {
-		return Info{}, ErrTruncated
-	}
-	if _, err := format.ParsePrelude(b); err != nil {
-		return Info{}, err
-	}
-	size, err := format.HeaderSize(b)
+	b, err := wholeHeader(b)
 	if err != nil {
 		return Info{}, err
 	}
-	if len(b) < size {
-		return Info{}, ErrTruncated
-	}
-	h, err := format.ParseHeader(append([]byte(nil), b[:size]...))
+	h, err := format.ParseHeader(b)
 	if err != nil {
 		return Info{}, err
 	}

@@ -40,6 +40,12 @@ type EncryptOptions struct {
 	// number. nil: not known yet.
 	PlaintextSize *int64
 
+	// ClassicalKeys are the names of wrapping keys that quantum computers
+	// break and that the stream may be for nevertheless, beside a
+	// post-quantum one. Without it such a mixture, which is as weak as its
+	// weakest key, is refused with [ErrPolicy].
+	ClassicalKeys []string
+
 	// CompactHeader leaves out the zero bytes that pad a header to 4096 bytes.
 	// A stream with a compact header may grow when it is re-wrapped.
 	CompactHeader bool
@@ -122,17 +128,24 @@ func (o *DecryptOptions) checkPrelude(p *format.Prelude) error {
 	if o.MaxSegmentSize > 0 && 1<<p.SegmentExp > o.MaxSegmentSize {
 		return fmt.Errorf("%w: segments of %d bytes, the limit is %d (MaxSegmentSize)", ErrTooLarge, 1<<p.SegmentExp, o.MaxSegmentSize)
 	}
-	switch has := p.Flags&format.FlagAssociatedData != 0; {
-	case has && len(o.AssociatedData) == 0:
-		return fmt.Errorf("%w: the stream needs the associated data that it was encrypted with", ErrPolicy)
-	case !has && len(o.AssociatedData) > 0:
-		return fmt.Errorf("%w: associated data was given, and the stream was encrypted without", ErrPolicy)
+	if err := o.checkAssociatedData(p); err != nil {
+		return err
 	}
 	switch {
 	case p.Detached() && o.DetachedHeader == nil:
 		return fmt.Errorf("%w: the stream's header is stored apart from it: give it as DetachedHeader", ErrPolicy)
 	case !p.Detached() && o.DetachedHeader != nil:
 		return fmt.Errorf("%w: a detached header was given, and the stream has its own", ErrPolicy)
+	}
+	return nil
+}
+
+func (o *DecryptOptions) checkAssociatedData(p *format.Prelude) error {
+	switch has := p.Flags&format.FlagAssociatedData != 0; {
+	case has && len(o.AssociatedData) == 0:
+		return fmt.Errorf("%w: the stream needs the associated data that it was encrypted with", ErrPolicy)
+	case !has && len(o.AssociatedData) > 0:
+		return fmt.Errorf("%w: associated data was given, and the stream was encrypted without", ErrPolicy)
 	}
 	return nil
 }

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/bulla-format/bulla/format"
@@ -317,6 +319,16 @@ func TestKeyServiceFailures(t *testing.T) {
 		if _, err := stream.NewDecryptReaderAt(t.Context(), bytes.NewReader(stored), int64(len(stored)), c.keys, nil); !errors.Is(err, c.want) {
 			t.Errorf("%s, ReadAt: %v", what, err)
 		}
+	}
+}
+
+// TestNoMatchSaysWhich looks at the message for a reader without the key.
+func TestNoMatchSaysWhich(t *testing.T) {
+	stored := encrypt(t, []byte("x"), nil)
+	u := &service{err: fmt.Errorf("%w: the alias has moved", keywrap.ErrNoMatch)}
+	_, err := stream.NewDecryptReader(t.Context(), bytes.NewReader(stored), u, nil)
+	if !errors.Is(err, keywrap.ErrNoMatch) || !strings.Contains(err.Error(), `aes "test"`) || !strings.Contains(err.Error(), "the alias has moved") {
+		t.Errorf("%v", err)
 	}
 }
 
