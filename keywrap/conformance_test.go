@@ -1,6 +1,7 @@
 package keywrap_test
 
 import (
+	"context"
 	"crypto"
 	"crypto/fips140"
 	"crypto/rsa"
@@ -107,6 +108,19 @@ func TestConformance(t *testing.T) {
 			}
 			r, err := keywrap.NewKeyring(active, old)
 			return both(t, r, err)
+		}})
+	})
+	t.Run("a key of one's own", func(t *testing.T) {
+		next := 0
+		keywraptest.Run(t, keywraptest.Config{Type: vaultKeyType, New: func(t testing.TB) keywraptest.Pair {
+			next++
+			return both(t, vaultKey{newVault(), fmt.Sprint("key ", next)}, nil)
+		}})
+	})
+	t.Run("by context", func(t *testing.T) {
+		keywraptest.Run(t, keywraptest.Config{Type: format.KeyTypeAES, Size: 40, New: func(t testing.TB) keywraptest.Pair {
+			k, err := keywrap.GenerateAESKey("chosen")
+			return both(t, keywrap.ByContext(func(context.Context, keywrap.Context) (keywrap.WrapUnwrapper, error) { return k, err }), nil)
 		}})
 	})
 	t.Run("Multi and AnyOf", func(t *testing.T) {

@@ -4,14 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/bulla-format/bulla/format"
 )
 
-// A Key is a named wrapping key that both wraps and unwraps.
-type Key interface {
+// A WrapUnwrapper is a key that both wraps and unwraps.
+type WrapUnwrapper interface {
 	Wrapper
 	Unwrapper
+}
+
+// A Key is a WrapUnwrapper with a name.
+type Key interface {
+	WrapUnwrapper
 	KeyName() string
 }
 
@@ -35,6 +42,12 @@ func NewKeyring(active Key, others ...Key) (*Keyring, error) {
 	}
 	return r, nil
 }
+
+// Active returns the name of the key that new streams are for.
+func (r *Keyring) Active() string { return r.active.KeyName() }
+
+// KeyNames returns the names of all keys, in ascending order.
+func (r *Keyring) KeyNames() []string { return slices.Sorted(maps.Keys(r.keys)) }
 
 // WrapKey implements [Wrapper] with the first key.
 func (r *Keyring) WrapKey(ctx context.Context, dataKey []byte, ec Context) ([]format.WrappedKey, error) {

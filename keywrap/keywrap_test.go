@@ -204,6 +204,9 @@ func TestKeyring(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if names := strings.Join(r.KeyNames(), " "); r.Active() != "2026" || names != "2025 2026" {
+		t.Errorf("active %q of %s", r.Active(), names)
+	}
 	dataKey, keys := wrap(t, r)
 	if len(keys) != 1 || keys[0].Name != "2026" {
 		t.Errorf("new streams are for %+v", keys)
@@ -292,5 +295,42 @@ func TestAnyOf(t *testing.T) {
 	cancel()
 	if _, err := keywrap.AnyOf(down, a).UnwrapKey(ctx, keys[0], nil); !errors.Is(err, down.err) {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+func TestByContext(t *testing.T) {
+	tenants := map[string]*keywrap.AESKey{"a": newKey(t, "k"), "b": newKey(t, "k")}
+	down := errors.New("down")
+	c := keywrap.ByContext(func(_ context.Context, ec keywrap.Context) (keywrap.WrapUnwrapper, error) {
+		if ec["tenant"] == "down" {
+			return nil, down
+		}
+		if k, ok := tenants[ec["tenant"]]; ok {
+			return k, nil
+		}
+		return nil, nil
+	})
+	a, b := keywrap.Context{"tenant": "a"}, keywrap.Context{"tenant": "b"}
+	dataKey, keys, err := c.GenerateKey(t.Context(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, u := range map[string]keywrap.Unwrapper{"the chooser": c, "the tenant's key": tenants["a"]} {
+		if got, err := u.UnwrapKey(t.Context(), keys[0], a); err != nil || !bytes.Equal(got, dataKey) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := c.UnwrapKey(t.Context(), keys[0], b); !errors.Is(err, keywrap.ErrUnwrap) {
+		t.Errorf("under another tenant's context: %v", err)
+	}
+	for want, ec := range map[error]keywrap.Context{keywrap.ErrNoMatch: {"tenant": "c"}, down: {"tenant": "down"}} {
+		_, wrapErr := c.WrapKey(t.Context(), dataKey, ec)
+		_, _, generateErr := c.GenerateKey(t.Context(), ec)
+		_, unwrapErr := c.UnwrapKey(t.Context(), keys[0], ec)
+		for _, err := range []error{wrapErr, generateErr, unwrapErr} {
+			if !errors.Is(err, want) {
+				t.Errorf("%v: %v, expected %v", ec, err, want)
+			}
+		}
 	}
 }

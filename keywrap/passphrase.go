@@ -47,7 +47,8 @@ type PassphraseOptions struct {
 
 	// MaxMemory, in KiB, and MaxPasses bound what a header can ask for; the
 	// defaults are 1 GiB and 16. Beyond them the error is [ErrKeyCost], and
-	// nothing is computed.
+	// nothing is computed. A hostile header can ask for as much up to 32
+	// times, once for each wrapped key; the context is looked at in between.
 	MaxMemory uint32
 	MaxPasses uint32
 }
