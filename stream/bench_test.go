@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/bulla-format/bulla/format"
@@ -158,6 +161,38 @@ func BenchmarkReadAt(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := r.ReadAt(p, rng.Int64N(size-int64(len(p)))); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkRewrapFile re-wraps a file of 1 GiB in the directory for temporary
+// files: set TMPDIR to compare file systems.
+func BenchmarkRewrapFile(b *testing.B) {
+	const size = 1 << 30
+	name := filepath.Join(b.TempDir(), "stream")
+	f, err := os.Create(name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	w, err := stream.NewEncryptWriter(b.Context(), f, testKey, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	plaintext := benchPlaintext(1 << 20)
+	for range size / len(plaintext) {
+		if _, err := w.Write(plaintext); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), f.Sync()); err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(size)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := stream.RewrapFile(b.Context(), name, testKey, testKey, nil); err != nil {
 			b.Fatal(err)
 		}
 	}
