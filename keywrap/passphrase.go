@@ -24,7 +24,7 @@ var ErrKeyCost = errors.New("unwrapping the data key costs more than allowed")
 // small machine can spare, then passes up to about a second.
 const (
 	DefaultPassphraseMemory = 256 << 10 // KiB
-	DefaultPassphrasePasses = 4
+	DefaultPassphrasePasses = 6
 	DefaultPassphraseLanes  = 4
 
 	defaultMaxMemory = 1 << 20 // KiB
@@ -41,7 +41,7 @@ type PassphraseOptions struct {
 	Hint string
 
 	// Memory and Passes are Argon2id's, for new streams: the memory in KiB
-	// (default 256 MiB) and how often it is filled (default 4).
+	// (default 256 MiB) and how often it is filled (default 6).
 	Memory uint32
 	Passes uint32
 
