@@ -43,7 +43,7 @@ type EncryptOptions struct {
 	// ClassicalKeys are the names of wrapping keys that quantum computers
 	// break and that the stream may be for nevertheless, beside a
 	// post-quantum one. Without it such a mixture, which is as weak as its
-	// weakest key, is refused with [ErrPolicy].
+	// weakest key, is refused with [ErrClassical].
 	ClassicalKeys []string
 
 	// CompactHeader leaves out the zero bytes that pad a header to 4096 bytes.

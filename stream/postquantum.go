@@ -9,6 +9,10 @@ import (
 	"github.com/bulla-format/bulla/keywrap"
 )
 
+// ErrClassical means that a stream would be for a post-quantum key and for one
+// that quantum computers break. It is [ErrPolicy].
+var ErrClassical = fmt.Errorf("%w: a classical key beside a post-quantum one", ErrPolicy)
+
 // checkPostQuantum keeps a post-quantum stream post-quantum: wrapping the data
 // key for one key that quantum computers break undoes what the others are for.
 // Symmetric keys, passphrases and AWS KMS count as neither, for they withstand.
@@ -19,7 +23,7 @@ func checkPostQuantum(keys []format.WrappedKey, allowed []string) error {
 	}
 	for _, k := range keys {
 		if classical(k) && !slices.Contains(allowed, k.Name) {
-			return fmt.Errorf("%w: the stream is for the post-quantum key %.128q, and %v key %.128q would make it breakable by quantum computers: leave it out, or name it in ClassicalKeys", ErrPolicy, keys[at].Name, k.Type, k.Name)
+			return fmt.Errorf("%w: the stream is for %.128q, and %v key %.128q would make it breakable by quantum computers: leave it out, or name it in ClassicalKeys", ErrClassical, keys[at].Name, k.Type, k.Name)
 		}
 	}
 	return nil
