@@ -47,11 +47,12 @@ Ranges are those of HTTP: 0-99 are the first hundred bytes, 100- all after them,
 			return a.cat(cmd.Context(), &j)
 		},
 	}
-	j.keys.register(cmd.Flags())
+	j.keys.registerRead(cmd.Flags())
 	cmd.Flags().Var(&j.wanted, "range", "plaintext bytes to write: FIRST-LAST, FIRST- or -COUNT")
-	j.store.register(cmd.Flags())
 	j.stream.registerBoth(cmd.Flags())
 	j.stream.registerDecrypt(cmd.Flags())
+	j.store.register(cmd.Flags())
+	j.keys.access.register(cmd.Flags())
 	return cmd
 }
 
@@ -70,7 +71,7 @@ func (a *app) cat(ctx context.Context, j *catJob) error {
 	if err != nil {
 		return err
 	}
-	_, keys, err := j.keys.load(ctx)
+	keys, err := a.unwrapper(ctx, &j.keys)
 	if err != nil {
 		return err
 	}
@@ -111,7 +112,7 @@ func (j *catJob) openObject(ctx context.Context, keys keywrap.Unwrapper, options
 	if err != nil {
 		return nil, err
 	}
-	client, err := j.store.client(ctx, &j.keys.aws)
+	client, err := j.store.client(ctx, &j.keys.access.aws)
 	if err != nil {
 		return nil, err
 	}

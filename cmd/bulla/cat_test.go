@@ -82,11 +82,11 @@ func TestFileReaderAlignment(t *testing.T) {
 	inTempDir(t)
 	write(t, "f", plaintextOf(10*4096+7))
 	want(t, 0, "encrypt", "-k", "key", "--segment-size=4KiB", "f")
-	key, err := readKey("key", false)
+	keys, err := readKeys("key", false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := openFile(t.Context(), "f.bulla", key, nil)
+	r, err := openFile(t.Context(), "f.bulla", keys[0], nil)
 	if err != nil {
 		t.Fatal(err)
 	}

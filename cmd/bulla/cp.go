@@ -28,7 +28,7 @@ type cpJob struct {
 
 // The flags of one direction, refused in the other.
 var (
-	uploadFlags   = []string{"content-type", "bind-location", "context", "segment-size", "compact-header"}
+	uploadFlags   = []string{"content-type", "bind-location", "context", "segment-size", "compact-header", "recipient", "active", "classical"}
 	downloadFlags = []string{"force", "require-context", "ignore-location"}
 )
 
@@ -60,7 +60,8 @@ AWS_REQUEST_CHECKSUM_CALCULATION=when_required.`,
 		},
 	}
 	flags := cmd.Flags()
-	j.keys.register(flags)
+	j.keys.registerRead(flags)
+	j.keys.registerWrite(flags)
 	j.store.register(flags)
 	flags.BoolVarP(&j.force, "force", "f", false, "replace an existing file")
 	flags.StringVar(&j.contentType, "content-type", "", "the object's content `TYPE`, stored in the clear")
@@ -70,6 +71,7 @@ AWS_REQUEST_CHECKSUM_CALCULATION=when_required.`,
 	j.stream.registerBoth(flags)
 	j.stream.registerEncrypt(flags)
 	j.stream.registerDecrypt(flags)
+	j.keys.access.register(flags)
 	return cmd
 }
 
@@ -110,14 +112,15 @@ func (a *app) upload(ctx context.Context, j *cpJob) error {
 	if err != nil {
 		return err
 	}
-	keys, _, err := j.keys.load(ctx)
+	keys, _, err := a.wrapper(ctx, &j.keys)
 	if err != nil {
 		return err
 	}
-	client, err := j.store.client(ctx, &j.keys.aws)
+	client, err := j.store.client(ctx, &j.keys.access.aws)
 	if err != nil {
 		return err
 	}
+	options.ClassicalKeys = j.keys.classical
 	in, err := a.open(ctx, j.src)
 	if err != nil {
 		return err
@@ -139,7 +142,7 @@ func (a *app) upload(ctx context.Context, j *cpJob) error {
 	case errors.Is(err, s3upload.ErrInput):
 		return usageError{err}
 	case err != nil:
-		return encryptError(in, err)
+		return encryptError(in.name, err)
 	}
 	return nil
 }
@@ -153,11 +156,11 @@ func (a *app) download(ctx context.Context, j *cpJob) error {
 	if err != nil {
 		return err
 	}
-	_, keys, err := j.keys.load(ctx)
+	keys, err := a.unwrapper(ctx, &j.keys)
 	if err != nil {
 		return err
 	}
-	client, err := j.store.client(ctx, &j.keys.aws)
+	client, err := j.store.client(ctx, &j.keys.access.aws)
 	if err != nil {
 		return err
 	}

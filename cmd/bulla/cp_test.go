@@ -74,6 +74,10 @@ func (f *fakeStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "<InitiateMultipartUploadResult><UploadId>%s</UploadId></InitiateMultipartUploadResult>", id)
 	case r.Method == http.MethodPut && id != "":
 		number, _ := strconv.Atoi(query.Get("partNumber"))
+		if f.uploads[id] == nil { // aborted meanwhile
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
 		f.uploads[id][number] = body
 		w.Header().Set("ETag", strconv.Quote(strconv.Itoa(number)))
 	case r.Method == http.MethodPost && id != "":

@@ -28,10 +28,11 @@ the exit code is 0: a consumer that must not act on a prefix needs -o FILE.`,
 			return a.decrypt(cmd.Context(), &j)
 		},
 	}
-	j.keys.register(cmd.Flags())
+	j.keys.registerRead(cmd.Flags())
 	j.registerOutput(cmd)
 	j.stream.registerBoth(cmd.Flags())
 	j.stream.registerDecrypt(cmd.Flags())
+	j.keys.access.register(cmd.Flags())
 	return cmd
 }
 
@@ -55,7 +56,7 @@ func (a *app) decrypt(ctx context.Context, j *job) error {
 	if err != nil {
 		return err
 	}
-	_, keys, err := j.keys.load(ctx)
+	keys, err := a.unwrapper(ctx, &j.keys)
 	if err != nil {
 		return err
 	}

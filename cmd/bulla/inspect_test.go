@@ -26,7 +26,7 @@ func TestInspect(t *testing.T) {
 		"generation       0",
 		"plaintext size   10 bytes, declared",
 		"stored size      4134 bytes",
-		`key              aes "backup"`,
+		`key              aes "backup", 40 bytes`,
 		`context          "tenant" = "acme"`,
 		"associated data  needed",
 	} {
@@ -40,7 +40,7 @@ func TestInspect(t *testing.T) {
 	}
 	if s.Authenticated || s.Suite != "chacha20-poly1305" || s.SegmentSize != 1<<20 || s.HeaderSize != 4096 || !s.Declared ||
 		*s.PlaintextSize != 10 || *s.StoredSize != 4134 || s.SizeProblem != "" || len(s.Keys) != 1 ||
-		s.Keys[0] != (summaryKey{"aes", "backup", 40}) || s.Context["tenant"] != "acme" || !s.AssociatedData || len(s.IV) != 64 {
+		s.Keys[0] != (summaryKey{Type: "aes", Name: "backup", Size: 40}) || s.Context["tenant"] != "acme" || !s.AssociatedData || len(s.IV) != 64 {
 		t.Errorf("%+v", s)
 	}
 }

@@ -9,16 +9,9 @@ import (
 
 func TestKMS(t *testing.T) {
 	inTempDir(t)
-	server := kmstest.New(nil)
-	t.Cleanup(server.Close)
+	server := newKMS(t)
 	server.CreateKey("alias/backups")
 	server.CreateKey("alias/other")
-	for name, value := range map[string]string{
-		"AWS_ACCESS_KEY_ID": kmstest.AccessKeyID, "AWS_SECRET_ACCESS_KEY": kmstest.SecretAccessKey, "AWS_SESSION_TOKEN": "", "AWS_PROFILE": "",
-		"AWS_REGION": "us-east-1", "AWS_CONFIG_FILE": "none", "AWS_SHARED_CREDENTIALS_FILE": "none", "AWS_MAX_ATTEMPTS": "1",
-	} {
-		t.Setenv(name, value)
-	}
 	write(t, "f", "text")
 	withKMS := func(args string) []string { return append(strings.Fields(args), "--kms-endpoint-url", server.URL) }
 	want(t, 0, withKMS("encrypt --kms alias/backups --context tenant=acme f -o kms.bulla")...)
@@ -51,4 +44,18 @@ func TestKMS(t *testing.T) {
 	want(t, 0, withKMS("decrypt -o - kms.bulla --kms "+name)...)
 	want(t, exitKey, withKMS("encrypt --kms alias/backups f -o new")...)
 	wantFiles(t, "both.bulla", "f", "key", "kms.bulla")
+}
+
+// newKMS starts a key service, for which the environment has credentials.
+func newKMS(t *testing.T) *kmstest.Server {
+	t.Helper()
+	server := kmstest.New(nil)
+	t.Cleanup(server.Close)
+	for name, value := range map[string]string{
+		"AWS_ACCESS_KEY_ID": kmstest.AccessKeyID, "AWS_SECRET_ACCESS_KEY": kmstest.SecretAccessKey, "AWS_SESSION_TOKEN": "", "AWS_PROFILE": "",
+		"AWS_REGION": "us-east-1", "AWS_CONFIG_FILE": "none", "AWS_SHARED_CREDENTIALS_FILE": "none", "AWS_MAX_ATTEMPTS": "1",
+	} {
+		t.Setenv(name, value)
+	}
+	return server
 }

@@ -16,6 +16,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
 		main()
 	}
+	passphraseCost.Memory, passphraseCost.Passes = 32, 1
 	os.Exit(m.Run())
 }
 

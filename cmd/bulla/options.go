@@ -42,6 +42,10 @@ func (f *streamFlags) registerDecrypt(flags *pflag.FlagSet) {
 
 func (f *streamFlags) registerBoth(flags *pflag.FlagSet) {
 	flags.StringVar(&f.suite, "suite", "", fmt.Sprintf("`SUITE`: %v (default) or %v;\nwhen decrypting, the only one to accept (default: both)", format.AES256GCM, format.ChaCha20Poly1305))
+	f.registerAssociatedData(flags)
+}
+
+func (f *streamFlags) registerAssociatedData(flags *pflag.FlagSet) {
 	flags.StringVar(&f.associatedData, "associated-data-file", "", "authenticate the bytes of `FILE` too, which are not stored:\ndecrypting needs them again")
 }
 

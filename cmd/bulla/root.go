@@ -49,18 +49,19 @@ and every byte of it authenticated. What goes to standard output is authentic
 too, but only a prefix if the exit code is not 0: prefer -o FILE where that
 matters.
 
-Keys are files made by "bulla keygen" (--key) or AWS KMS keys (--kms).
+Keys are files made by "bulla keygen" or RSA keys in PEM (--key, and --recipient
+for public ones), AWS KMS keys (--kms) or passphrases (--passphrase).
 
 Exit codes:
     0  success
     1  failure
     2  the command line is wrong
     3  the stream is damaged, truncated or was changed: do not trust it
-    4  no key opens the stream, or a key cannot be used
+    4  no key opens the stream, the passphrase is wrong, or a key cannot be used
   130  interrupted
 
 Environment:
-  BULLA_KEY_FILE  the key file when neither --key nor --kms is given
+  BULLA_KEY_FILE  what --key is when no key is given
   AWS_*           as for the AWS CLI: credentials, profile, Region, endpoints`,
 		Example: `  bulla keygen -o backup.key
   bulla encrypt --key backup.key photos.tar
@@ -73,8 +74,8 @@ Environment:
 	}
 	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print nothing but errors")
 	root.AddCommand(
-		a.keygenCommand(), a.encryptCommand(), a.decryptCommand(),
-		a.inspectCommand(), a.cpCommand(), a.catCommand(),
+		a.keygenCommand(), a.pubkeyCommand(), a.encryptCommand(), a.decryptCommand(),
+		a.inspectCommand(), a.rewrapCommand(), a.cpCommand(), a.catCommand(),
 	)
 	for _, cmd := range root.Commands() {
 		cmd.Flags().SortFlags = false // as registered: what is used most stands first

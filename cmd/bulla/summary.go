@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/bulla-format/bulla/format"
+	"github.com/bulla-format/bulla/keywrap"
 	"github.com/bulla-format/bulla/stream"
 )
 
@@ -37,7 +39,8 @@ type summary struct {
 type summaryKey struct {
 	Type string `json:"type"`
 	Name string `json:"name"`
-	Size int    `json:"size"`
+	KEM  string `json:"kem,omitempty"` // of an HPKE key
+	Size int    `json:"size"`          // of the wrapped key, in bytes
 }
 
 type summaryExtension struct {
@@ -61,7 +64,7 @@ func newSummary(info *stream.Info, stored int64) *summary {
 		Detached:       info.Detached,
 	}
 	for _, k := range info.Keys {
-		s.Keys = append(s.Keys, summaryKey{k.Type.String(), k.Name, len(k.Data)})
+		s.Keys = append(s.Keys, newSummaryKey(k))
 	}
 	for _, e := range info.Extensions {
 		switch e.Type {
@@ -80,6 +83,19 @@ func newSummary(info *stream.Info, stored int64) *summary {
 		s.compareSizes(&info.Layout)
 	}
 	return s
+}
+
+func newSummaryKey(k format.WrappedKey) summaryKey {
+	s := summaryKey{Type: k.Type.String(), Name: k.Name, Size: len(k.Data)}
+	if k.Type == format.KeyTypeHPKE && len(k.Data) >= 2 {
+		s.KEM = keywrap.KEM(binary.BigEndian.Uint16(k.Data)).String()
+	}
+	return s
+}
+
+// String quotes the name, which may hold anything.
+func (k summaryKey) String() string {
+	return fmt.Sprintf("%s %q%s, %d bytes", k.Type, k.Name, prefixed(", ", k.KEM), k.Size)
 }
 
 func (s *summary) compareSizes(layout *format.Layout) {
@@ -125,7 +141,7 @@ func (s *summary) print(w io.Writer) error {
 	}
 	row("IV", "%s", s.IV)
 	for _, k := range s.Keys {
-		row("key", "%s %q", k.Type, k.Name)
+		row("key", "%v", k)
 	}
 	for _, key := range slices.Sorted(maps.Keys(s.Context)) {
 		row("context", "%q = %q", key, s.Context[key])

@@ -4,9 +4,14 @@ import (
 	"errors"
 	"io"
 	"os"
+	"runtime"
 
 	"golang.org/x/term"
 )
+
+// terminalName is the terminal of the process, whatever standard input is.
+// Tests change it.
+var terminalName = map[bool]string{false: "/dev/tty", true: "CONIN$"}[runtime.GOOS == "windows"]
 
 // isTerminal reports whether a stream is a terminal.
 func isTerminal(stream any) bool {

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -149,4 +151,113 @@ func TestNoProgress(t *testing.T) {
 			t.Errorf("%s shows %q", c.args, shown)
 		}
 	}
+}
+
+// echoes tells whether what is typed is shown.
+func (x *terminal) echoes(t *testing.T) bool {
+	t.Helper()
+	state, err := unix.IoctlGetTermios(int(x.tty.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state.Lflag&unix.ECHO != 0
+}
+
+// say types lines, each when the prompt for it is shown and the terminal shows
+// nothing typed, and returns what was shown until then.
+func (x *terminal) say(t *testing.T, lines ...string) string {
+	t.Helper()
+	var shown []byte
+	for i, line := range lines {
+		for strings.Count(string(shown), ": ") <= i {
+			b := make([]byte, 1000)
+			n, err := x.screen.Read(b)
+			if err != nil {
+				t.Fatalf("%v after %q", err, shown)
+			}
+			shown = append(shown, b[:n]...)
+		}
+		for x.echoes(t) {
+			runtime.Gosched()
+		}
+		if _, err := io.WriteString(x.screen, line+"\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return string(shown)
+}
+
+func TestAskPassphrase(t *testing.T) {
+	inTempDir(t)
+	write(t, "f", "text")
+	defer func(name string) { terminalName = name }(terminalName)
+	for _, c := range []struct {
+		args    string
+		typed   []string
+		code    int
+		prompts string
+	}{
+		{"encrypt f --passphrase", []string{"secret", "secret"}, 0, "Passphrase: \r\nPassphrase, once more: "},
+		{"encrypt f --passphrase -o g", []string{"secret", "other"}, exitKey, "Passphrase: \r\nPassphrase, once more: "},
+		{"encrypt f --passphrase -o g", []string{"", ""}, exitKey, "Passphrase: \r\nPassphrase, once more: "},
+		{"decrypt f.bulla --passphrase -o g", []string{"other"}, exitKey, "Passphrase: "},
+		{"decrypt f.bulla --passphrase -o g", []string{"secret"}, 0, "Passphrase: "},
+		{"rewrap f.bulla -q --passphrase --new-passphrase", []string{"secret", "new", "new"}, 0, "Passphrase: \r\nNew passphrase: \r\nNew passphrase, once more: "},
+		{"cat f.bulla --passphrase", []string{"secret"}, exitKey, "Passphrase: "},
+		{"cat f.bulla --passphrase", []string{"new"}, 0, "Passphrase: "},
+	} {
+		for _, piped := range []bool{false, true} { // standard input is the terminal, or something else
+			if piped && c.code == 0 && !strings.HasPrefix(c.args, "cat") {
+				continue // done already
+			}
+			x := newTerminal(t)
+			stdin := io.Reader(x.tty)
+			if terminalName = "/missing"; piped {
+				stdin, terminalName = strings.NewReader(""), x.tty.Name()
+			}
+			var stderr bytes.Buffer
+			done := make(chan int)
+			go func() { done <- run(t.Context(), strings.Fields(c.args), stdin, io.Discard, &stderr) }()
+			shown := x.say(t, c.typed...)
+			if code := <-done; code != c.code {
+				t.Errorf("%s: exit code %d, want %d; %s", c.args, code, c.code, &stderr)
+			}
+			if shown += x.shown(); shown != c.prompts+"\r\n" {
+				t.Errorf("%s: shown %q, want %q", c.args, shown, c.prompts)
+			}
+		}
+	}
+	wantFiles(t, "f", "f.bulla", "g", "key")
+	terminalName = "/missing"
+	if r := want(t, exitUsage, "cat", "f.bulla", "--passphrase"); !strings.Contains(r.stderr, "--passphrase-file") {
+		t.Errorf("without a terminal: %+v", r)
+	}
+}
+
+// An interrupted question gives the terminal its echo back.
+func TestAskPassphraseInterrupted(t *testing.T) {
+	inTempDir(t)
+	write(t, "f", "text")
+	x := newTerminal(t)
+	if !x.echoes(t) {
+		t.Fatal("a new terminal shows nothing that is typed")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var stderr bytes.Buffer
+	done := make(chan int)
+	go func() {
+		done <- run(ctx, []string{"encrypt", "f", "--passphrase"}, x.tty, io.Discard, &stderr)
+	}()
+	for x.echoes(t) {
+		runtime.Gosched()
+	}
+	cancel()
+	if code := <-done; code != exitInterrupted || stderr.String() != "bulla: interrupted\n" {
+		t.Errorf("exit code %d, %s", code, &stderr)
+	}
+	if !x.echoes(t) {
+		t.Error("the terminal shows nothing any more")
+	}
+	io.WriteString(x.screen, "\n") // ends the goroutine
+	wantFiles(t, "f", "key")
 }
