@@ -22,16 +22,18 @@ const (
 	DHKEMP256      KEM = 0x0010
 )
 
-// kems has the KEMs by their names in texts.
+// kems has the KEMs, their names, and the sizes of their encapsulated keys in
+// bytes (SPEC §12.8).
 var kems = []struct {
 	id   KEM
 	name string
+	enc  int
 }{
-	{MLKEM768X25519, "mlkem768-x25519"},
-	{MLKEM1024P384, "mlkem1024-p384"},
-	{MLKEM768P256, "mlkem768-p256"},
-	{DHKEMX25519, "x25519"},
-	{DHKEMP256, "p256"},
+	{MLKEM768X25519, "mlkem768-x25519", 1120},
+	{MLKEM1024P384, "mlkem1024-p384", 1665},
+	{MLKEM768P256, "mlkem768-p256", 1153},
+	{DHKEMX25519, "x25519", 32},
+	{DHKEMP256, "p256", 65},
 }
 
 // String returns the KEM's name as the command and the documents spell it.
@@ -69,6 +71,16 @@ var (
 	hpkeKDF  = hpke.HKDFSHA256()
 	hpkeAEAD = hpke.AES256GCM()
 )
+
+// wrappedSize returns the size of a wrapped key in bytes.
+func (k KEM) wrappedSize() int {
+	for _, known := range kems {
+		if known.id == k {
+			return hpkeIDs + known.enc + DataKeySize + format.TagSize
+		}
+	}
+	return 0 // which no wrapped key has
+}
 
 func (k KEM) appendIDs(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(k))
@@ -120,7 +132,6 @@ func (k *HPKEPublicKey) WrapKey(_ context.Context, dataKey []byte, _ Context) ([
 type HPKEKey struct {
 	HPKEPublicKey
 	private hpke.PrivateKey
-	size    int // of a wrapped key
 }
 
 // NewHPKEKey returns the wrapping key with the given private key, as for
@@ -133,11 +144,7 @@ func NewHPKEKey(name string, private hpke.PrivateKey) (*HPKEKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	enc, _, err := hpke.NewSender(private.PublicKey(), hpkeKDF, hpkeAEAD, hpkeInfo)
-	if err != nil {
-		return nil, fmt.Errorf("%w: HPKE key %.128q: %v", ErrKeyFormat, name, err)
-	}
-	return &HPKEKey{*public, private, hpkeIDs + len(enc) + DataKeySize + format.TagSize}, nil
+	return &HPKEKey{*public, private}, nil
 }
 
 // GenerateHPKEKey returns a new key of the given KEM; 0 is [MLKEM768X25519].
@@ -174,7 +181,7 @@ func (k *HPKEKey) UnwrapKey(_ context.Context, w format.WrappedKey, _ Context) (
 	if w.Type != format.KeyTypeHPKE || w.Name != k.name {
 		return nil, ErrNoMatch
 	}
-	if len(w.Data) != k.size || string(w.Data[:hpkeIDs]) != string(k.KEM().appendIDs(nil)) {
+	if len(w.Data) != k.KEM().wrappedSize() || string(w.Data[:hpkeIDs]) != string(k.KEM().appendIDs(nil)) {
 		return nil, fmt.Errorf("%w: the wrapped key for HPKE key %.128q is not of its kind (%v): another key of this name wrapped it, or the header is damaged", ErrUnwrap, k.name, k.KEM())
 	}
 	dataKey, err := hpke.Open(k.private, hpkeKDF, hpkeAEAD, hpkeInfo, w.Data[hpkeIDs:])
