@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"slices"
 
 	"github.com/bulla-format/bulla/format"
 	"github.com/bulla-format/bulla/keywrap"
@@ -120,7 +119,7 @@ func (o *RewrapOptions) replaceKeys(ctx context.Context, h *format.Header, dataK
 	if len(keys) == 0 {
 		return fmt.Errorf("%w: the stream would be for no key at all", ErrPolicy)
 	}
-	h.Keys = slices.Clip(keys)
+	h.Keys = keys
 	return checkPostQuantum(h.Keys, o.ClassicalKeys)
 }
 
