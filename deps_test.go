@@ -15,7 +15,8 @@ const module = "github.com/bulla-format/bulla"
 var layers = map[string][]string{
 	"":                       {},
 	"format":                 {},
-	"internal/segment":       {"format", "golang.org/x/crypto/"},
+	"internal/aesgcm":        {"github.com/klauspost/cpuid/"},
+	"internal/segment":       {"format", "internal/aesgcm", "golang.org/x/crypto/"},
 	"keywrap":                {"format", "golang.org/x/crypto/"},
 	"keywrap/keywraptest":    {"format", "keywrap"},
 	"keywrap/awskms":         {"format", "keywrap", "github.com/aws/"},
