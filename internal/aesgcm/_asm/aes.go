@@ -25,9 +25,9 @@ func (k *kernel) counters() (c code) {
 	return c
 }
 
-// middleRounds are all the rounds but the last.
-func (k *kernel) middleRounds() (c code) {
-	for i := 1; i < rounds; i++ {
+// roundsFrom are the rounds from the given one on, but the last.
+func (k *kernel) roundsFrom(first int) (c code) {
+	for i := first; i < rounds; i++ {
 		c = join(c, k.key(i))
 		for _, a := range k.A {
 			c = join(c, ins("VAESENC", k.KEY, a, a))
@@ -51,7 +51,7 @@ func (k *kernel) lastRound() code {
 
 // keystream leaves the whole key stream of a batch in A.
 func (k *kernel) keystream() code {
-	c := join(k.counters(), k.middleRounds(), k.key(rounds))
+	c := join(k.counters(), k.roundsFrom(1), k.key(rounds))
 	for _, a := range k.A {
 		c = join(c, ins("VAESENCLAST", k.KEY, a, a))
 	}

@@ -39,7 +39,11 @@ func join(runs ...code) (c code) {
 
 // function returns a whole assembly function. Its arguments begin at 0(FP).
 func function(name string, frame, args int, prototype string, body code) string {
-	return fmt.Sprintf("// %s\nTEXT ·%s(SB), NOSPLIT, $%d-%d\n%s\n", prototype, name, frame, args, strings.Join(body, "\n"))
+	flag := "NOSPLIT"
+	if frame > 512 {
+		flag = "0" // the stack may have to grow
+	}
+	return fmt.Sprintf("// %s\nTEXT ·%s(SB), %s, $%d-%d\n%s\n", prototype, name, flag, frame, args, strings.Join(body, "\n"))
 }
 
 // A vec is a vector register, seen as 64 bytes (Z), 32 (Y) or 16 (X).

@@ -81,9 +81,9 @@ func (k *kernel) hashVector(width int, base string, offset int) code {
 }
 
 // reduce leaves in HI's first lane the state that the lanes of LO, MI and HI
-// stand for, and nothing else in HI. Twice the lowest qword of the product is
-// cancelled by adding its multiple of the modulus, whose terms at x^57, x^62
-// and x^63 are one product and whose term at x^128 is a swap.
+// stand for, and nothing else in HI. The lowest qword of the product is cancelled
+// by adding that multiple of the modulus; its terms from x^121 to x^127 are one
+// product, and its term at x^128 is a swap. Then the same once more.
 func (k *kernel) reduce(width int) (c code) {
 	lo, mi, hi := vec{k.LO.number, width}, vec{k.MI.number, width}, vec{k.HI.number, width}
 	t, u := vec{k.T.number, width}, vec{k.D0.number, width}

@@ -13,7 +13,10 @@ type kernel struct {
 	CTR, INC   vec   // the next counter blocks, reversed, and what leads to those behind them
 	BSWAP      vec   // reverses the bytes of each block
 	KEY        vec   // a round key
-	U          vec   // one more for products, of the wide kernel only
+
+	// Of the wide kernel only:
+	U                vec // one more for products
+	REST, LAST, NEXT vec // what is added to the table of early.go
 }
 
 // The wide kernel has registers to spare, the narrow one uses all 16: with
@@ -38,7 +41,7 @@ func (k *kernel) assign() {
 		*v = take()
 	}
 	if k.wide() {
-		k.U = take()
+		k.U, k.REST, k.LAST, k.NEXT = take(), take(), take(), take()
 	}
 }
 
@@ -157,17 +160,31 @@ func (k *kernel) powersFor(n string) code {
 		ins("SUBQ", "AX", "DX"))
 }
 
-func (k *kernel) sealLoop() code {
-	return join(
+func (k *kernel) sealLoop() (c code) {
+	if k.wide() {
+		c = join(
+			ins("CMPQ", "R9", earlyMin),
+			ins("JB", "short"),
+			k.earlyTable(),
+			note("The first batch"),
+			k.counters(), k.roundsFrom(1), k.lastRound(), k.advance(),
+			ins("ADDQ", k.batch(), "BX"),
+			k.earlyLoop("earlyDrain", "R8", -k.batch()),
+			label("earlyDrain"),
+			k.clearEarly(),
+			ins("JMP", "drain"),
+			label("short"))
+	}
+	return join(c,
 		note("Batches of %d bytes", k.batch()),
 		ins("CMPQ", "R9", k.batch()),
 		ins("JB", "tail"),
-		k.counters(), k.middleRounds(), k.lastRound(), k.advance(),
+		k.counters(), k.roundsFrom(1), k.lastRound(), k.advance(),
 		label("batches"),
 		ins("CMPQ", "R9", k.batch()),
 		ins("JB", "drain"),
 		k.prefetch(),
-		weave(join(k.counters(), k.middleRounds()), k.hashBatch("R8", -k.batch())),
+		weave(join(k.counters(), k.roundsFrom(1)), k.hashBatch("R8", -k.batch())),
 		k.lastRound(),
 		k.advance(),
 		ins("JMP", "batches"),
@@ -175,14 +192,24 @@ func (k *kernel) sealLoop() code {
 		k.hashBatch("R8", -k.batch()))
 }
 
-func (k *kernel) openLoop() code {
-	return join(
+func (k *kernel) openLoop() (c code) {
+	if k.wide() {
+		c = join(
+			ins("CMPQ", "R9", earlyMin),
+			ins("JB", "batches"),
+			k.earlyTable(),
+			k.earlyLoop("earlyDone", "SI", 0),
+			label("earlyDone"),
+			k.clearEarly(),
+			ins("JMP", "tail"))
+	}
+	return join(c,
 		note("Batches of %d bytes", k.batch()),
 		label("batches"),
 		ins("CMPQ", "R9", k.batch()),
 		ins("JB", "tail"),
 		k.prefetch(),
-		weave(join(k.counters(), k.middleRounds()), k.hashBatch("SI", 0)),
+		weave(join(k.counters(), k.roundsFrom(1)), k.hashBatch("SI", 0)),
 		k.lastRound(),
 		k.advance(),
 		ins("JMP", "batches"))
@@ -226,7 +253,7 @@ func (k *kernel) finish() code {
 		store(k.HI.x(), at("R13", 0)),
 		ins("VZEROALL")) // the first 16 registers
 	if k.wide() {
-		c = join(c, zero(k.BSWAP), zero(k.KEY), zero(k.U), ins("VZEROUPPER"))
+		c = join(c, zero(k.KEY), zero(k.U), zero(k.REST), zero(k.LAST), zero(k.NEXT), ins("VZEROUPPER"))
 	}
 	return join(c, ins("RET"))
 }

@@ -6,7 +6,8 @@
 //
 // Where to read on: kernel.go has the whole function top to bottom, aes.go and
 // ghash.go the two halves of the work, weave.go how they are put together,
-// tail.go the end of a message, setup.go the key.
+// early.go what long messages are spared, tail.go the end of a message,
+// setup.go the key.
 package main
 
 import (

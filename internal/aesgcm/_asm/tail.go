@@ -62,11 +62,11 @@ func (k *kernel) tail(open bool) (c code) {
 		k.reduce(k.width))
 }
 
-// frame is the stack that the narrow kernel has its parts of vectors in; the
-// wide one has masks.
+// frame is the stack: the narrow kernel has its parts of vectors there, where
+// the wide one has masks, and the wide one the table of early.go.
 func (k *kernel) frame() int {
 	if k.wide() {
-		return 0
+		return groupSize + 64
 	}
 	return k.width
 }
