@@ -183,8 +183,7 @@ func (k *kernel) sealLoop() (c code) {
 		label("batches"),
 		ins("CMPQ", "R9", k.batch()),
 		ins("JB", "drain"),
-		k.prefetch(),
-		weave(join(k.counters(), k.roundsFrom(1)), k.hashBatch("R8", -k.batch())),
+		weave(join(k.counters(), k.roundsFrom(1)), weave(k.hashBatch("R8", -k.batch()), k.prefetch())),
 		k.lastRound(),
 		k.advance(),
 		ins("JMP", "batches"),
@@ -208,8 +207,7 @@ func (k *kernel) openLoop() (c code) {
 		label("batches"),
 		ins("CMPQ", "R9", k.batch()),
 		ins("JB", "tail"),
-		k.prefetch(),
-		weave(join(k.counters(), k.roundsFrom(1)), k.hashBatch("SI", 0)),
+		weave(join(k.counters(), k.roundsFrom(1)), weave(k.hashBatch("SI", 0), k.prefetch())),
 		k.lastRound(),
 		k.advance(),
 		ins("JMP", "batches"))
@@ -222,9 +220,10 @@ func (k *kernel) advance() code {
 		ins("SUBQ", k.batch(), "R9"))
 }
 
-// prefetch asks for the source 8 KiB ahead: far enough to hide memory's latency
-// at full speed, and past what the CPU fetches by itself. It may point beyond
-// the source's end, where it has no effect.
+// prefetch asks for a batch of the source 8 KiB ahead: far enough to hide
+// memory's latency at full speed, and past what the CPU fetches by itself. It
+// may point beyond the source's end, where it has no effect. The lines must be
+// asked for one by one, not all at once.
 func (k *kernel) prefetch() (c code) {
 	for i := 0; i < k.batch(); i += 64 {
 		c = join(c, ins("PREFETCHT0", at("SI", 8192+i)))
