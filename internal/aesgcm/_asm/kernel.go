@@ -250,9 +250,10 @@ func (k *kernel) finish() code {
 		ins("VPSHUFB", k.BSWAP.x(), k.HI.x(), k.HI.x()),
 		xor(at("R13", 0), k.HI.x(), k.HI.x()),
 		store(k.HI.x(), at("R13", 0)),
-		ins("VZEROALL")) // the first 16 registers
+		ins("XORL", "CX", "CX"), // the narrow kernel has moved data through it
+		ins("VZEROALL"))         // the first 16 registers
 	if k.wide() {
-		c = join(c, zero(k.KEY), zero(k.U), zero(k.REST), zero(k.LAST), zero(k.NEXT), ins("VZEROUPPER"))
+		c = join(c, zero(k.BSWAP), zero(k.KEY), zero(k.U), zero(k.REST), zero(k.LAST), zero(k.NEXT), ins("VZEROUPPER"))
 	}
 	return join(c, ins("RET"))
 }
