@@ -21,9 +21,11 @@ const (
 )
 
 const (
-	fixedSize          = PreludeSize + 4 + 4 + 8 + 2 + 2 // prelude, H, generation, plaintext size, R, E
-	wrappedKeyOverhead = 2 + 2 + 2                       // type, key name size, size
-	extensionOverhead  = 2 + 4                           // type, size
+	plaintextSizeOffset = PreludeSize + 4 + 4         // prelude, H, generation
+	keysOffset          = plaintextSizeOffset + 8 + 2 // plaintext size, R
+	fixedSize           = keysOffset + 2              // E
+	wrappedKeyOverhead  = 2 + 2 + 2                   // type, key name size, size
+	extensionOverhead   = 2 + 4                       // type, size
 )
 
 // UnknownSize is the plaintext size of a stream whose header was written
@@ -129,23 +131,19 @@ func (h *Header) MinSize() int {
 }
 
 // Append appends the Size bytes of h to dst, its MAC as it stands. It refuses
-// with [ErrMalformed] whatever [ParseHeader] would refuse, so that parsing
-// what was appended gives h again.
+// with [ErrMalformed] or [ErrUnsupported] whatever [ParseHeader] would refuse,
+// so that parsing what was appended gives h again.
 func (h *Header) Append(dst []byte) ([]byte, error) {
-	start := len(dst)
-	if h.Size > MaxHeaderSize || h.MinSize() > h.Size || len(h.Keys) > MaxWrappedKeys || len(h.Extensions) > MaxExtensions {
-		return dst, malformed(PreludeSize, "%d wrapped keys and %d extensions need %d bytes, the header has %d of at most %d",
-			len(h.Keys), len(h.Extensions), h.MinSize(), h.Size, MaxHeaderSize)
+	if err := h.check(); err != nil {
+		return dst, err
 	}
+	start := len(dst)
 	b := h.Prelude.Append(slices.Grow(dst, h.Size))
 	b = binary.BigEndian.AppendUint32(b, uint32(h.Size))
 	b = binary.BigEndian.AppendUint32(b, h.Generation)
 	b = binary.BigEndian.AppendUint64(b, uint64(h.PlaintextSize)) // UnknownSize is 2^64-1
 	b = binary.BigEndian.AppendUint16(b, uint16(len(h.Keys)))
 	for _, k := range h.Keys {
-		if len(k.Name) > MaxKeyNameSize || len(k.Data) > math.MaxUint16 {
-			return dst, malformed(len(b)-start, "wrapped key of %d bytes with a name of %d", len(k.Data), len(k.Name))
-		}
 		b = binary.BigEndian.AppendUint16(b, uint16(k.Type))
 		b = appendSized16(b, k.Name)
 		b = appendSized16(b, k.Data)
@@ -157,11 +155,47 @@ func (h *Header) Append(dst []byte) ([]byte, error) {
 		b = append(b, e.Value...)
 	}
 	b = append(b, make([]byte, h.Size-MACSize-(len(b)-start))...)
-	b = append(b, h.MAC[:]...)
-	if _, err := ParseHeader(b[start:]); err != nil {
-		return dst, err
+	return append(b, h.MAC[:]...), nil
+}
+
+// check refuses what the parser refuses, by the same functions and at the same
+// offsets, so that a header need not be parsed to know that it can be.
+func (h *Header) check() error {
+	if err := h.Prelude.check(); err != nil {
+		return err
 	}
-	return b, nil
+	if err := checkSize(int64(h.Size)); err != nil {
+		return err
+	}
+	if least := h.MinSize(); least > h.Size {
+		return malformed(PreludeSize, "%d wrapped keys and %d extensions need %d bytes, the header has %d", len(h.Keys), len(h.Extensions), least, h.Size)
+	}
+	if err := h.checkPlaintextSize(); err != nil {
+		return err
+	}
+	if err := checkKeyCount(len(h.Keys)); err != nil {
+		return err
+	}
+	at := keysOffset
+	for _, k := range h.Keys {
+		if err := k.check(at); err != nil {
+			return err
+		}
+		at += wrappedKeyOverhead + len(k.Name) + len(k.Data)
+	}
+	if err := checkExtensionCount(at, len(h.Extensions)); err != nil {
+		return err
+	}
+	at += 2
+	var previous ExtensionType
+	for _, e := range h.Extensions {
+		if err := e.check(at, previous); err != nil {
+			return err
+		}
+		at += extensionOverhead + len(e.Value)
+		previous = e.Type
+	}
+	return nil
 }
 
 // ParseHeader parses a whole header: b is exactly as long as its header size
@@ -170,114 +204,142 @@ func (h *Header) Append(dst []byte) ([]byte, error) {
 // critical extension. Appending the result gives b again: a header has one
 // encoding.
 func ParseHeader(b []byte) (*Header, error) {
-	p, err := ParsePrelude(b)
-	if err != nil {
+	h := new(Header) // on the stack of a caller that ParseHeader is inlined into
+	if err := h.parse(b); err != nil {
 		return nil, err
 	}
-	size, err := HeaderSize(b)
-	if err != nil {
-		return nil, err
+	return h, nil
+}
+
+func (h *Header) parse(b []byte) (err error) {
+	if h.Prelude, err = ParsePrelude(b); err != nil {
+		return err
 	}
-	if len(b) != size {
-		return nil, malformed(PreludeSize, "header size %d, but %d bytes of header", size, len(b))
+	if h.Size, err = HeaderSize(b); err != nil {
+		return err
 	}
-	h := &Header{Prelude: p, Size: size, MAC: [MACSize]byte(b[size-MACSize:])}
-	r := reader{b: b[:size-MACSize], off: PrefixSize}
+	if len(b) != h.Size {
+		return malformed(PreludeSize, "header size %d, but %d bytes of header", h.Size, len(b))
+	}
+	end := h.Size - MACSize
+	h.MAC = [MACSize]byte(b[end:])
+	r := reader{b: b[:end], off: PrefixSize}
 	h.Generation = r.uint32("generation")
 	h.parsePlaintextSize(&r)
 	h.parseKeys(&r)
 	h.parseExtensions(&r)
 	r.zeros()
-	if r.err != nil {
-		return nil, r.err
-	}
-	return h, nil
+	return r.err
 }
 
 func (h *Header) parsePlaintextSize(r *reader) {
-	at := r.off
-	n := r.uint64("plaintext size")
-	h.PlaintextSize = int64(n)
-	if n == math.MaxUint64 || r.err != nil {
-		return
-	}
-	if n > math.MaxInt64 || h.PlaintextSize > h.Layout().MaxPlaintextSize() {
-		r.fail(malformed(at, "plaintext size %d is too large to be stored", n))
+	h.PlaintextSize = int64(r.uint64("plaintext size"))
+	if r.err == nil {
+		r.fail(h.checkPlaintextSize())
 	}
 }
 
-func (h *Header) parseKeys(r *reader) {
-	at := r.off
-	count := int(r.uint16("number of wrapped keys"))
-	if r.err == nil && (count < 1 || count > MaxWrappedKeys) {
-		r.fail(malformed(at, "%d wrapped keys, expected 1 to %d", count, MaxWrappedKeys))
+func (h *Header) checkPlaintextSize() error {
+	if h.PlaintextSize == UnknownSize || 0 <= h.PlaintextSize && h.PlaintextSize <= h.Layout().MaxPlaintextSize() {
+		return nil
 	}
-	for range count {
+	return malformed(plaintextSizeOffset, "plaintext size %d is too large to be stored", uint64(h.PlaintextSize))
+}
+
+func (h *Header) parseKeys(r *reader) {
+	count := int(r.uint16("number of wrapped keys"))
+	if r.err == nil {
+		r.fail(checkKeyCount(count))
+	}
+	if r.err != nil {
+		return
+	}
+	h.Keys = make([]WrappedKey, count)
+	for i := range h.Keys {
+		at, k := r.off, &h.Keys[i]
+		k.Type = KeyType(r.uint16("wrapped key type"))
+		k.Name = string(r.sized16("key name"))
+		k.Data = r.sized16("wrapped key")
+		if r.err == nil {
+			r.fail(k.check(at))
+		}
 		if r.err != nil {
 			return
 		}
-		at := r.off
-		k := WrappedKey{Type: KeyType(r.uint16("wrapped key type"))}
-		name := r.sized16("key name")
-		k.Name, k.Data = string(name), r.sized16("wrapped key")
-		switch {
-		case r.err != nil:
-			return
-		case k.Type == 0:
-			r.fail(malformed(at, "wrapped key type 0 is reserved"))
-		case len(name) > MaxKeyNameSize || !ValidKeyName(k.Name):
-			r.fail(malformed(at+4, "key name is longer than %d bytes, not UTF-8, or has control characters", MaxKeyNameSize))
-		case len(k.Data) == 0:
-			r.fail(malformed(at, "empty wrapped key"))
-		}
-		h.Keys = append(h.Keys, k)
 	}
+}
+
+func checkKeyCount(n int) error {
+	if n < 1 || n > MaxWrappedKeys {
+		return malformed(keysOffset-2, "%d wrapped keys, expected 1 to %d", n, MaxWrappedKeys)
+	}
+	return nil
+}
+
+// check tells whether k may stand at byte at of a header (SPEC §3.3).
+func (k *WrappedKey) check(at int) error {
+	switch {
+	case k.Type == 0:
+		return malformed(at, "wrapped key type 0 is reserved")
+	case !ValidKeyName(k.Name):
+		return malformed(at+4, "key name is longer than %d bytes, not UTF-8, or has control characters", MaxKeyNameSize)
+	case len(k.Data) == 0 || len(k.Data) > math.MaxUint16:
+		return malformed(at, "wrapped key of %d bytes, expected 1 to %d", len(k.Data), math.MaxUint16)
+	}
+	return nil
 }
 
 func (h *Header) parseExtensions(r *reader) {
 	at := r.off
 	count := int(r.uint16("number of extensions"))
-	if r.err == nil && count > MaxExtensions {
-		r.fail(malformed(at, "%d extensions, expected at most %d", count, MaxExtensions))
+	if r.err == nil {
+		r.fail(checkExtensionCount(at, count))
 	}
 	var previous ExtensionType
 	for range count {
-		if r.err != nil {
-			return
-		}
 		at := r.off
 		e := Extension{Type: ExtensionType(r.uint16("extension type")), Value: r.sized32("extension")}
-		switch {
-		case r.err != nil:
+		if r.err == nil {
+			r.fail(e.check(at, previous))
+		}
+		if r.err != nil {
 			return
-		case e.Type&^criticalBit == 0:
-			r.fail(malformed(at, "extension type %#04x is reserved", uint16(e.Type)))
-		case e.Type <= previous:
-			r.fail(malformed(at, "extension type %#04x is not above the one before it", uint16(e.Type)))
-		case e.Type.Critical() && !e.Type.known():
-			r.fail(unsupported(at, "critical extension %#04x", uint16(e.Type)))
-		default:
-			r.fail(e.check(at + extensionOverhead))
 		}
 		previous = e.Type
 		h.Extensions = append(h.Extensions, e)
 	}
 }
 
-// check parses the value of a known extension, which begins at byte at of the
-// header (SPEC §3.4).
-func (e *Extension) check(at int) error {
+func checkExtensionCount(at, n int) error {
+	if n > MaxExtensions {
+		return malformed(at, "%d extensions, expected at most %d", n, MaxExtensions)
+	}
+	return nil
+}
+
+// check tells whether e may stand at byte at of a header, behind an extension
+// of the previous type, and whether the value of a known one parses (SPEC §3.4).
+func (e *Extension) check(at int, previous ExtensionType) error {
+	switch {
+	case e.Type&^criticalBit == 0:
+		return malformed(at, "extension type %#04x is reserved", uint16(e.Type))
+	case e.Type <= previous:
+		return malformed(at, "extension type %#04x is not above the one before it", uint16(e.Type))
+	case e.Type.Critical() && !e.Type.known():
+		return unsupported(at, "critical extension %#04x", uint16(e.Type))
+	}
+	value := at + extensionOverhead
 	switch e.Type {
 	case ExtensionContext:
-		_, err := parsePairs(e.Value, at)
+		_, err := parsePairs(e.Value, value)
 		return err
 	case ExtensionMetadata:
 		if len(e.Value) <= SegmentOverhead {
-			return malformed(at, "sealed metadata of %d bytes", len(e.Value))
+			return malformed(value, "sealed metadata of %d bytes", len(e.Value))
 		}
 	case ExtensionLocation:
 		if len(e.Value) == 0 || !utf8.Valid(e.Value) {
-			return malformed(at, "location is empty or not UTF-8")
+			return malformed(value, "location is empty or not UTF-8")
 		}
 	}
 	return nil

@@ -226,13 +226,19 @@ func TestPaddingIsZero(t *testing.T) {
 	h := testHeader()
 	h.Size = h.MinSize() + 300
 	b := encode(t, h)
-	for i := h.MinSize() - format.MACSize; i < h.Size-format.MACSize; i++ {
+	first, end := h.MinSize()-format.MACSize, h.Size-format.MACSize
+	for i := first; i < end; i++ {
 		b[i] = 1
 		var e *format.Error
 		if _, err := format.ParseHeader(b); !errors.As(err, &e) || e.Class != format.ErrMalformed || e.Offset != i {
 			t.Fatalf("padding byte %d: %v", i, err)
 		}
 		b[i] = 0
+	}
+	copy(b[first:end], bytes.Repeat([]byte{1}, end-first))
+	var e *format.Error
+	if _, err := format.ParseHeader(b); !errors.As(err, &e) || e.Class != format.ErrMalformed || e.Offset != first {
+		t.Errorf("no padding byte is zero: %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package format
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"strings"
 )
@@ -106,18 +107,22 @@ func ParsePrelude(b []byte) (Prelude, error) {
 		return p, unsupported(8, "format version %d, this release reads version %d", b[8], Version)
 	}
 	p.Suite, p.SegmentExp, p.Flags = Suite(b[9]), b[10], Flags(b[11])
-	if !p.Suite.Known() {
-		return p, unsupported(9, "suite %#02x", b[9])
-	}
-	if p.SegmentExp < MinSegmentExp || p.SegmentExp > MaxSegmentExp {
-		return p, malformed(10, "segment size 2^%d, expected 2^%d to 2^%d", p.SegmentExp, MinSegmentExp, MaxSegmentExp)
-	}
-	if p.Flags&^knownFlags != 0 {
-		return p, malformed(11, "unknown flag bits %#02x", uint8(p.Flags&^knownFlags))
-	}
 	copy(p.IV[:], b[12:])
 	copy(p.Commitment[:], b[BoundSize:])
-	return p, nil
+	return p, p.check()
+}
+
+func (p *Prelude) check() error {
+	if !p.Suite.Known() {
+		return unsupported(9, "suite %#02x", uint8(p.Suite))
+	}
+	if p.SegmentExp < MinSegmentExp || p.SegmentExp > MaxSegmentExp {
+		return malformed(10, "segment size 2^%d, expected 2^%d to 2^%d", p.SegmentExp, MinSegmentExp, MaxSegmentExp)
+	}
+	if p.Flags&^knownFlags != 0 {
+		return malformed(11, "unknown flag bits %#02x", uint8(p.Flags&^knownFlags))
+	}
+	return nil
 }
 
 // Append appends the [PreludeSize] bytes of p to dst. It does not validate p.
@@ -138,9 +143,16 @@ func HeaderSize(b []byte) (int, error) {
 	if len(b) < PrefixSize {
 		return 0, malformed(len(b), "only %d bytes, the header's size ends at byte %d", len(b), PrefixSize)
 	}
-	h := beUint32(b[PreludeSize:])
-	if h < MinHeaderSize || h > MaxHeaderSize {
-		return 0, malformed(PreludeSize, "header size %d, expected %d to %d", h, MinHeaderSize, MaxHeaderSize)
+	size := binary.BigEndian.Uint32(b[PreludeSize:])
+	if err := checkSize(int64(size)); err != nil {
+		return 0, err
 	}
-	return int(h), nil
+	return int(size), nil
+}
+
+func checkSize(n int64) error {
+	if n < MinHeaderSize || n > MaxHeaderSize {
+		return malformed(PreludeSize, "header size %d, expected %d to %d", n, MinHeaderSize, MaxHeaderSize)
+	}
+	return nil
 }

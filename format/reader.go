@@ -1,8 +1,9 @@
 package format
 
-import "encoding/binary"
-
-func beUint32(b []byte) uint32 { return binary.BigEndian.Uint32(b) }
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 func appendSized16[T ~string | ~[]byte](dst []byte, v T) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(len(v)))
@@ -57,21 +58,25 @@ func (r *reader) uint64(what string) uint64 {
 	return 0
 }
 
-func (r *reader) sized16(what string) []byte { return r.bytes(int(r.uint16(what+" size")), what) }
+func (r *reader) sized16(what string) []byte { return r.bytes(int(r.uint16("size field")), what) }
 
 func (r *reader) sized32(what string) []byte {
-	n := r.uint32(what + " size")
+	n := r.uint32("size field")
 	if r.err == nil && n > MaxHeaderSize { // int(n) may not fit where int has 32 bits
 		r.fail(malformed(r.base+r.off, "%s of %d bytes", what, n))
 	}
 	return r.bytes(int(n), what)
 }
 
+// zeros tells whether the rest of b is zero bytes: whether the first is, and
+// each is as the one before it, which compares a whole header's padding at
+// once.
 func (r *reader) zeros() {
-	if r.err != nil {
+	rest := r.b[r.off:]
+	if r.err != nil || len(rest) == 0 || rest[0] == 0 && bytes.Equal(rest[1:], rest[:len(rest)-1]) {
 		return
 	}
-	for i, c := range r.b[r.off:] {
+	for i, c := range rest {
 		if c != 0 {
 			r.fail(malformed(r.base+r.off+i, "padding byte %#02x is not zero", c))
 			return

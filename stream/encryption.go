@@ -100,7 +100,7 @@ func paddedSize(n int) int {
 
 // appendHeader encodes h, with its MAC.
 func appendHeader(h *format.Header, k *segment.Keys) ([]byte, error) {
-	b, err := h.Append(nil)
+	b, err := h.Append(make([]byte, 0, h.Size))
 	if err != nil {
 		return nil, fmt.Errorf("stream: the header cannot be written: %w", err)
 	}

@@ -78,11 +78,14 @@ func openHeader(ctx context.Context, src io.Reader, keys keywrap.Unwrapper, o *D
 		return nil, nil, err
 	}
 	defer clear(dataKey)
-	k, err := authenticate(dataKey, b, h, o.AssociatedData)
+	k, err := segment.Derive(dataKey, &h.Prelude, o.AssociatedData)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer k.Close()
+	if err := authenticate(k, h, b); err != nil {
+		return nil, nil, err
+	}
 	if info.Metadata, err = openMetadata(h, k); err != nil {
 		return nil, nil, err
 	}
@@ -90,22 +93,16 @@ func openHeader(ctx context.Context, src io.Reader, keys keywrap.Unwrapper, o *D
 	return &info, opener, err
 }
 
-// authenticate returns the keys of the stream with the encoded header b, once
-// commitment and header MAC have been verified (SPEC §9.1, steps 9 and 10).
-func authenticate(dataKey, b []byte, h *format.Header, associatedData []byte) (*segment.Keys, error) {
-	k, err := segment.Derive(dataKey, &h.Prelude, associatedData)
-	if err != nil {
-		return nil, err
-	}
+// authenticate verifies the commitment and the MAC of the header that is
+// encoded in b, under the keys of its stream (SPEC §9.1, steps 9 and 10).
+func authenticate(k *segment.Keys, h *format.Header, b []byte) error {
 	if k.VerifyCommitment(&h.Prelude) != nil {
-		k.Close()
-		return nil, fmt.Errorf("%w: the header's commitment is not to this data key: the prelude was changed, the header is another stream's, or the associated data differs", ErrAuth)
+		return fmt.Errorf("%w: the header's commitment is not to this data key: the prelude was changed, the header is another stream's, or the associated data differs", ErrAuth)
 	}
 	if k.VerifyHeader(b) != nil {
-		k.Close()
-		return nil, fmt.Errorf("%w: the header was changed", ErrAuth)
+		return fmt.Errorf("%w: the header was changed", ErrAuth)
 	}
-	return k, nil
+	return nil
 }
 
 func openMetadata(h *format.Header, k *segment.Keys) (map[string]string, error) {
@@ -132,7 +129,7 @@ func readHeader(src io.Reader, o *DecryptOptions) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := o.checkPrelude(p); err != nil {
+	if err := o.checkPrelude(&p); err != nil {
 		return nil, err
 	}
 	if !p.Detached() {
@@ -156,13 +153,13 @@ func readHeader(src io.Reader, o *DecryptOptions) ([]byte, error) {
 	return b, nil
 }
 
-func readPrelude(src io.Reader) ([]byte, *format.Prelude, error) {
+func readPrelude(src io.Reader) ([]byte, format.Prelude, error) {
 	b := make([]byte, format.PreludeSize, format.DefaultHeaderSize)
 	if err := readHeaderBytes(src, b, b); err != nil {
-		return nil, nil, err
+		return nil, format.Prelude{}, err
 	}
 	p, err := format.ParsePrelude(b)
-	return b, &p, err
+	return b, p, err
 }
 
 // readBody reads what follows the prelude b and returns all of the header.

@@ -8,6 +8,7 @@ import (
 	"math"
 
 	"github.com/bulla-format/bulla/format"
+	"github.com/bulla-format/bulla/internal/segment"
 	"github.com/bulla-format/bulla/keywrap"
 )
 
@@ -68,11 +69,14 @@ func Rewrap(ctx context.Context, header []byte, old keywrap.Unwrapper, new keywr
 		return nil, err
 	}
 	defer clear(dataKey)
-	k, err := authenticate(dataKey, b, h, o.AssociatedData)
+	k, err := segment.Derive(dataKey, &h.Prelude, o.AssociatedData)
 	if err != nil {
 		return nil, err
 	}
 	defer k.Close()
+	if err := authenticate(k, h, b); err != nil {
+		return nil, err
+	}
 	if _, err := openMetadata(h, k); err != nil {
 		return nil, err
 	}

@@ -6,10 +6,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/fips140"
-	"crypto/hkdf"
-	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/sha512"
 	"crypto/subtle"
 	"encoding/binary"
 	"errors"
@@ -18,6 +15,7 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 
 	"github.com/bulla-format/bulla/format"
+	"github.com/bulla-format/bulla/internal/aesgcm"
 )
 
 // ErrAuth means that something does not verify under its key.
@@ -29,6 +27,9 @@ const label = "bulla/v1\x00"
 const (
 	keySize       = 32
 	streamKeySize = 64
+
+	// infoSize is that of the longest info, with the byte that HKDF appends.
+	infoSize = len(label) + len("commitment\x00") + format.BoundSize + sha256.Size + 1
 )
 
 // Keys are what one stream's data key gives. They are not safe for concurrent
@@ -36,44 +37,60 @@ const (
 type Keys struct {
 	suite      format.Suite
 	epochShift uint
-	commitment []byte
-	header     []byte
-	meta       []byte
-	stream     []byte
+	dataKey    expander
+	bound      [format.BoundSize + sha256.Size]byte // what every info ends with
+	commitment [format.CommitmentSize]byte
+	header     [keySize]byte
+	stream     [streamKeySize]byte
 }
+
+// noAssociatedData is the hash of associated data that is empty.
+var noAssociatedData = sha256.Sum256(nil)
 
 // Derive derives the keys of the stream with the given prelude (SPEC §4.1);
 // its commitment is not looked at. dataKey is 32 bytes, which Derive neither
-// keeps nor clears. The error comes from a cryptographic module that refuses
-// an algorithm.
+// keeps nor clears; what the result holds of it goes with Close. The error
+// comes from a cryptographic module that refuses an algorithm.
 func Derive(dataKey []byte, p *format.Prelude, associatedData []byte) (*Keys, error) {
-	if len(dataKey) != format.DataKeySize {
-		return nil, fmt.Errorf("segment: data key of %d bytes, expected %d", len(dataKey), format.DataKeySize)
-	}
-	var prelude [format.PreludeSize]byte
-	p.Append(prelude[:0])
-	adHash := sha256.Sum256(associatedData)
-	bound := string(prelude[:format.BoundSize]) + string(adHash[:])
+	k := new(Keys) // on the stack of a caller that Derive is inlined into
+	return k, k.init(dataKey, p, associatedData)
+}
 
-	k := &Keys{suite: p.Suite, epochShift: EpochShift(p.SegmentExp)}
-	for _, d := range []struct {
-		key  *[]byte
-		name string
-		size int
-	}{
-		{&k.commitment, "commitment", format.CommitmentSize},
-		{&k.header, "header", keySize},
-		{&k.meta, "metadata", keySize},
-		{&k.stream, "stream", streamKeySize},
-	} {
-		key, err := hkdf.Expand(sha512.New, dataKey, label+d.name+"\x00"+bound, d.size)
-		if err != nil {
-			k.Close()
-			return nil, fmt.Errorf("segment: deriving the %s key: %w", d.name, err)
-		}
-		*d.key = key
+func (k *Keys) init(dataKey []byte, p *format.Prelude, associatedData []byte) error {
+	if len(dataKey) != format.DataKeySize {
+		return fmt.Errorf("segment: data key of %d bytes, expected %d", len(dataKey), format.DataKeySize)
 	}
-	return k, nil
+	k.suite, k.epochShift = p.Suite, EpochShift(p.SegmentExp)
+	var prelude [format.PreludeSize]byte
+	copy(k.bound[:], p.Append(prelude[:0])[:format.BoundSize])
+	adHash := noAssociatedData
+	if len(associatedData) > 0 {
+		adHash = sha256.Sum256(associatedData)
+	}
+	copy(k.bound[format.BoundSize:], adHash[:])
+
+	k.dataKey.init(dataKey)
+	err := k.derive(k.commitment[:], "commitment")
+	if err == nil {
+		err = k.derive(k.header[:], "header")
+	}
+	if err == nil {
+		err = k.derive(k.stream[:], "stream")
+	}
+	if err != nil {
+		k.Close()
+	}
+	return err
+}
+
+// derive fills key with that of the given name.
+func (k *Keys) derive(key []byte, name string) error {
+	var room [infoSize]byte
+	info := append(append(append(append(room[:0], label...), name...), 0), k.bound[:]...)
+	if err := k.dataKey.expand(key, info); err != nil {
+		return fmt.Errorf("segment: deriving the %s key: %w", name, err)
+	}
+	return nil
 }
 
 // EpochShift returns by how many bits a segment's index is shifted to give its
@@ -81,14 +98,12 @@ func Derive(dataKey []byte, p *format.Prelude, associatedData []byte) (*Keys, er
 func EpochShift(segmentExp uint8) uint { return min(20, 36-uint(segmentExp)) }
 
 // Commitment returns the key commitment that belongs into the prelude.
-func (k *Keys) Commitment() [format.CommitmentSize]byte {
-	return [format.CommitmentSize]byte(k.commitment)
-}
+func (k *Keys) Commitment() [format.CommitmentSize]byte { return k.commitment }
 
 // VerifyCommitment compares the prelude's commitment in constant time; the
 // error is [ErrAuth].
 func (k *Keys) VerifyCommitment(p *format.Prelude) error {
-	if subtle.ConstantTimeCompare(k.commitment, p.Commitment[:]) != 1 {
+	if subtle.ConstantTimeCompare(k.commitment[:], p.Commitment[:]) != 1 {
 		return ErrAuth
 	}
 	return nil
@@ -97,16 +112,14 @@ func (k *Keys) VerifyCommitment(p *format.Prelude) error {
 // HeaderMAC returns the MAC of an encoded header, whose own final MACSize bytes
 // are not covered (SPEC §4.2).
 func (k *Keys) HeaderMAC(header []byte) [format.MACSize]byte {
-	mac := hmac.New(sha256.New, k.header)
-	mac.Write(header[:len(header)-format.MACSize])
-	return [format.MACSize]byte(mac.Sum(nil))
+	return hmacSHA256(k.header[:], header[:len(header)-format.MACSize])
 }
 
 // VerifyHeader compares the MAC at the end of an encoded header in constant
 // time; the error is [ErrAuth].
 func (k *Keys) VerifyHeader(header []byte) error {
 	mac := k.HeaderMAC(header)
-	if !hmac.Equal(mac[:], header[len(header)-format.MACSize:]) {
+	if subtle.ConstantTimeCompare(mac[:], header[len(header)-format.MACSize:]) != 1 {
 		return ErrAuth
 	}
 	return nil
@@ -114,35 +127,47 @@ func (k *Keys) VerifyHeader(header []byte) error {
 
 // SealMetadata returns the value of the sealed metadata extension.
 func (k *Keys) SealMetadata(plaintext []byte) ([]byte, error) {
-	a, err := newAEAD(k.suite, k.meta)
+	a, err := k.metadata()
 	if err != nil {
 		return nil, err
 	}
-	var n nonces
-	return a.seal(make([]byte, 0, len(plaintext)+format.SegmentOverhead), plaintext, nil, &n), nil
+	x := scratches.Get().(*scratch)
+	defer scratches.Put(x)
+	return a.seal(make([]byte, 0, len(plaintext)+format.SegmentOverhead), plaintext, nil, &x.nonces), nil
 }
 
 // OpenMetadata returns the plaintext of a sealed metadata extension; the error
 // is [ErrAuth].
 func (k *Keys) OpenMetadata(value []byte) ([]byte, error) {
-	a, err := newAEAD(k.suite, k.meta)
+	a, err := k.metadata()
 	if err != nil {
 		return nil, err
 	}
 	return a.open(nil, value, nil)
 }
 
-// Close clears the keys. Sealers and Openers stay usable.
-func (k *Keys) Close() {
-	for _, key := range [][]byte{k.commitment, k.header, k.meta, k.stream} {
-		clear(key)
+// metadata returns the AEAD of the meta key, which few streams need.
+func (k *Keys) metadata() (aead, error) {
+	var key [keySize]byte
+	defer clear(key[:])
+	if err := k.derive(key[:], "metadata"); err != nil {
+		return aead{}, err
 	}
+	return newAEAD(k.suite, key[:])
 }
 
+// Close clears the keys. Sealers and Openers stay usable.
+func (k *Keys) Close() { *k = Keys{} }
+
 // epochKey derives the key of an epoch.
-func epochKey(streamKey []byte, epoch uint64) ([]byte, error) {
-	info := binary.BigEndian.AppendUint64([]byte(label+"epoch\x00"), epoch)
-	return hkdf.Expand(sha512.New, streamKey, string(info), keySize)
+func epochKey(streamKey *[streamKeySize]byte, epoch uint64) (key [keySize]byte, err error) {
+	var x expander
+	x.init(streamKey[:])
+	defer x.close()
+	var room [infoSize]byte
+	info := append(append(room[:0], label...), "epoch\x00"...)
+	err = x.expand(key[:], binary.BigEndian.AppendUint64(info, epoch))
+	return key, err
 }
 
 // An aead seals to and opens from nonce | ciphertext | tag.
@@ -158,16 +183,16 @@ func newAEAD(suite format.Suite, key []byte) (aead, error) {
 		a, err := chacha20poly1305.New(key)
 		return aead{AEAD: a}, err
 	}
+	if !fips140.Enabled() {
+		a, err := aesgcm.New(key)
+		return aead{AEAD: a}, err
+	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return aead{}, err
 	}
-	if fips140.Enabled() {
-		a, err := cipher.NewGCMWithRandomNonce(block)
-		return aead{AEAD: a, random: true}, err
-	}
-	a, err := cipher.NewGCM(block)
-	return aead{AEAD: a}, err
+	a, err := cipher.NewGCMWithRandomNonce(block)
+	return aead{AEAD: a, random: true}, err
 }
 
 // seal appends nonce | ciphertext | tag to dst, whose capacity has room for it.

@@ -3,7 +3,6 @@ package segment
 import (
 	"crypto/rand"
 	"encoding/binary"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -42,58 +41,79 @@ func (a *associatedData) set(index uint64, final bool) []byte {
 	return a[:]
 }
 
+// A scratch is what Seal and Open need beside their arguments and what, being
+// handed to an AEAD, cannot stand on the stack. Nothing in it is secret: the
+// nonces that one stream leaves over serve another.
+type scratch struct {
+	ad     associatedData
+	nonces nonces
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
 // A cipherState holds the AEAD of one epoch.
 type cipherState struct {
 	epoch uint64
 	aead  aead
 }
 
-// epochs derives the AEADs of a stream's epochs.
+// epochs derives the AEADs of a stream's epochs and keeps the current one. It
+// is safe for concurrent use.
 type epochs struct {
-	suite format.Suite
-	shift uint
-	key   []byte // the stream key
+	suite   format.Suite
+	shift   uint
+	key     [streamKeySize]byte
+	first   cipherState
+	current atomic.Pointer[cipherState]
 }
 
-func newEpochs(k *Keys) epochs {
-	return epochs{k.suite, k.epochShift, slices.Clone(k.stream)}
+// init makes e the epochs of k's stream, at the first of them.
+func (e *epochs) init(k *Keys) error {
+	e.suite, e.shift, e.key = k.suite, k.epochShift, k.stream
+	err := e.derive(&e.first, 0)
+	e.current.Store(&e.first)
+	return err
 }
 
-func (e *epochs) derive(epoch uint64) (*cipherState, error) {
-	key, err := epochKey(e.key, epoch)
+func (e *epochs) derive(c *cipherState, epoch uint64) (err error) {
+	key, err := epochKey(&e.key, epoch)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer clear(key)
-	a, err := newAEAD(e.suite, key)
-	return &cipherState{epoch, a}, err
+	defer clear(key[:])
+	c.epoch = epoch
+	c.aead, err = newAEAD(e.suite, key[:])
+	return err
 }
 
-// mustDerive is derive for epochs after the first: the same algorithms with
-// the same sizes have just worked.
-func (e *epochs) mustDerive(epoch uint64) *cipherState {
-	c, err := e.derive(epoch)
-	if err != nil {
-		panic("segment: " + err.Error())
+// at returns the AEAD of a segment's epoch.
+func (e *epochs) at(index int64) aead {
+	c := e.current.Load()
+	if epoch := uint64(index) >> e.shift; epoch != c.epoch {
+		c = new(cipherState)
+		if err := e.derive(c, epoch); err != nil { // the same algorithms with the same sizes have worked for the first epoch
+			panic("segment: " + err.Error())
+		}
+		e.current.Store(c)
 	}
-	return c
+	return c.aead
 }
 
-// A Sealer seals segments in any order. It is not safe for concurrent use.
-type Sealer struct {
-	epochs  epochs
-	current *cipherState
-	nonces  nonces
-	ad      associatedData
+// close clears the stream key, and lets go of the AEADs, which have epoch keys.
+func (e *epochs) close() {
+	clear(e.key[:])
+	e.first = cipherState{}
+	e.current.Store(nil)
 }
+
+// A Sealer seals segments in any order. It is safe for concurrent use.
+type Sealer struct{ epochs epochs }
 
 // NewSealer returns a Sealer of k's stream. The error comes from a
 // cryptographic module that refuses the suite.
 func NewSealer(k *Keys) (*Sealer, error) {
-	s := &Sealer{epochs: newEpochs(k)}
-	var err error
-	s.current, err = s.epochs.derive(0)
-	return s, err
+	s := new(Sealer)
+	return s, s.epochs.init(k)
 }
 
 // Seal appends the stored segment, nonce | ciphertext | tag, to dst, whose
@@ -103,50 +123,34 @@ func NewSealer(k *Keys) (*Sealer, error) {
 // that is the caller's duty. Sealing an index again is safe: each call draws
 // its own nonce.
 func (s *Sealer) Seal(dst, plaintext []byte, index int64, final bool) []byte {
-	if epoch := uint64(index) >> s.epochs.shift; epoch != s.current.epoch {
-		s.current = s.epochs.mustDerive(epoch)
-	}
-	return s.current.aead.seal(dst, plaintext, s.ad.set(uint64(index), final), &s.nonces)
+	x := scratches.Get().(*scratch)
+	defer scratches.Put(x)
+	return s.epochs.at(index).seal(dst, plaintext, x.ad.set(uint64(index), final), &x.nonces)
 }
 
-// Close clears the stream key. No other call may follow.
-func (s *Sealer) Close() {
-	clear(s.epochs.key)
-	s.current = nil
-}
+// Close clears the stream key and lets go of the epoch's. No other call but
+// Close may follow or be under way.
+func (s *Sealer) Close() { s.epochs.close() }
 
 // An Opener opens segments in any order. It is safe for concurrent use.
-type Opener struct {
-	epochs  epochs
-	current atomic.Pointer[cipherState]
-	ads     sync.Pool // of *associatedData
-}
+type Opener struct{ epochs epochs }
 
 // NewOpener returns an Opener of k's stream. The error comes from a
 // cryptographic module that refuses the suite.
 func NewOpener(k *Keys) (*Opener, error) {
-	o := &Opener{epochs: newEpochs(k), ads: sync.Pool{New: func() any { return new(associatedData) }}}
-	c, err := o.epochs.derive(0)
-	if err != nil {
-		return nil, err
-	}
-	o.current.Store(c)
-	return o, nil
+	o := new(Opener)
+	return o, o.epochs.init(k)
 }
 
 // Open appends the plaintext of a stored segment to dst and returns it, or
 // returns [ErrAuth] and leaves no plaintext in dst's capacity. stored does not
 // overlap that capacity, and is not changed.
 func (o *Opener) Open(dst, stored []byte, index int64, final bool) ([]byte, error) {
-	c := o.current.Load()
-	if epoch := uint64(index) >> o.epochs.shift; epoch != c.epoch {
-		c = o.epochs.mustDerive(epoch)
-		o.current.Store(c)
-	}
-	ad := o.ads.Get().(*associatedData)
-	defer o.ads.Put(ad)
-	return c.aead.open(dst, stored, ad.set(uint64(index), final))
+	x := scratches.Get().(*scratch)
+	defer scratches.Put(x)
+	return o.epochs.at(index).open(dst, stored, x.ad.set(uint64(index), final))
 }
 
-// Close clears the stream key. No other call may follow or be under way.
-func (o *Opener) Close() { clear(o.epochs.key) }
+// Close clears the stream key and lets go of the epoch's. No other call but
+// Close may follow or be under way.
+func (o *Opener) Close() { o.epochs.close() }

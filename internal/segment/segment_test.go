@@ -45,6 +45,15 @@ func pair(t testing.TB, k *Keys) (*Sealer, *Opener) {
 	return s, o
 }
 
+func metaKey(t testing.TB, k *Keys) []byte {
+	t.Helper()
+	key := make([]byte, keySize)
+	if err := k.derive(key, "metadata"); err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
 func random(n int) []byte {
 	b := make([]byte, n)
 	rand.Read(b)
@@ -145,26 +154,26 @@ func TestEpochs(t *testing.T) {
 			t.Errorf("k=%d: epochs of 2^%d segments, expected 2^%d", exp, got, shift)
 		}
 		k := testKeys(t, format.AES256GCM, exp)
-		e := newEpochs(k)
-		a, err := epochKey(e.key, 0)
+		a, err := epochKey(&k.stream, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := epochKey(e.key, 1)
+		b, err := epochKey(&k.stream, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if bytes.Equal(a, b) {
+		if a == b {
 			t.Error("two epochs have one key")
 		}
 		s, _ := pair(t, k)
-		s.Seal(make([]byte, 0, 64), nil, 1<<shift-1, false)
-		if s.current.epoch != 0 {
-			t.Errorf("k=%d: segment 2^%d-1 is in epoch %d", exp, shift, s.current.epoch)
-		}
-		s.Seal(make([]byte, 0, 64), nil, 1<<shift, false)
-		if s.current.epoch != 1 {
-			t.Errorf("k=%d: segment 2^%d is in epoch %d", exp, shift, s.current.epoch)
+		for _, c := range []struct {
+			index int64
+			epoch uint64
+		}{{1<<shift - 1, 0}, {1 << shift, 1}, {0, 0}} {
+			s.Seal(make([]byte, 0, 64), nil, c.index, false)
+			if got := s.epochs.current.Load().epoch; got != c.epoch {
+				t.Errorf("k=%d: segment %d is in epoch %d, expected %d", exp, c.index, got, c.epoch)
+			}
 		}
 	}
 }
@@ -276,7 +285,7 @@ func TestDeriveDependsOnEverything(t *testing.T) {
 	}
 	seen := map[string]string{}
 	add := func(what string, k *Keys) {
-		for name, key := range map[string][]byte{"commitment": k.commitment, "header": k.header, "meta": k.meta, "stream": k.stream[:32], "stream's tail": k.stream[32:]} {
+		for name, key := range map[string][]byte{"commitment": k.commitment[:], "header": k.header[:], "meta": metaKey(t, k), "stream": k.stream[:32], "stream's tail": k.stream[32:]} {
 			if other, ok := seen[string(key)]; ok {
 				t.Errorf("%s key of %s is also the %s", name, what, other)
 			}
@@ -308,7 +317,7 @@ func TestDeriveDependsOnEverything(t *testing.T) {
 
 	dataKey, p, ad = base()
 	p.Commitment[0] ^= 1
-	if again := derive(dataKey, p, ad); !bytes.Equal(again.stream, derive(base()).stream) {
+	if again := derive(dataKey, p, ad); again.stream != derive(base()).stream {
 		t.Error("the commitment enters the derivation that it is the result of")
 	}
 	for _, n := range []int{0, 16, 31, 33} {
@@ -326,14 +335,14 @@ func TestKeysAreCleared(t *testing.T) {
 	if _, err := o.Open(nil, stored, 1<<30, false); err != nil {
 		t.Errorf("an Opener depends on the Keys it was made from: %v", err)
 	}
-	sealerKey, openerKey := s.epochs.key, o.epochs.key
 	s.Close()
 	o.Close()
-	for name, key := range map[string][]byte{
-		"commitment": k.commitment, "header": k.header, "meta": k.meta, "stream": k.stream, "Sealer's": sealerKey, "Opener's": openerKey,
-	} {
-		if !bytes.Equal(key, make([]byte, len(key))) {
-			t.Errorf("the %s key is not cleared", name)
+	if *k != (Keys{}) {
+		t.Error("the Keys are not cleared")
+	}
+	for name, e := range map[string]*epochs{"Sealer": &s.epochs, "Opener": &o.epochs} {
+		if e.key != [streamKeySize]byte{} || e.first != (cipherState{}) || e.current.Load() != nil {
+			t.Errorf("the %s's keys are not cleared", name)
 		}
 	}
 }
@@ -356,6 +365,38 @@ func TestOpenerIsConcurrent(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestSealerIsConcurrent seals the same few indices, each in its own epoch,
+// from several goroutines: all nonces differ, and all segments open.
+func TestSealerIsConcurrent(t *testing.T) {
+	const goroutines, each, epochs = 8, 300, 4
+	for _, suite := range suites() {
+		s, o := pair(t, testKeys(t, suite, 12))
+		var stored [goroutines][each][]byte
+		var wg sync.WaitGroup
+		for g := range goroutines {
+			wg.Go(func() {
+				for i := range each {
+					stored[g][i] = s.Seal(make([]byte, 0, 100), []byte{byte(g), byte(i)}, int64(i%epochs)<<20, i%2 == 0)
+				}
+			})
+		}
+		wg.Wait()
+		seen := make(map[string]bool)
+		for g := range goroutines {
+			for i, b := range stored[g] {
+				got, err := o.Open(nil, b, int64(i%epochs)<<20, i%2 == 0)
+				if err != nil || !bytes.Equal(got, []byte{byte(g), byte(i)}) {
+					t.Fatalf("%v: segment %d of goroutine %d: %x, %v", suite, i, g, got, err)
+				}
+				seen[string(b[:format.NonceSize])] = true
+			}
+		}
+		if len(seen) != goroutines*each {
+			t.Errorf("%v: %d nonces for %d segments", suite, len(seen), goroutines*each)
+		}
+	}
 }
 
 func BenchmarkSeal(b *testing.B) {
