@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/bulla-format/bulla/format"
 	"github.com/bulla-format/bulla/internal/segment"
@@ -13,20 +14,22 @@ import (
 // A DecryptReader decrypts a stream from front to back. It is not safe for
 // concurrent use. Every error is final: later calls return it again.
 type DecryptReader struct {
-	src    source
-	info   *Info
-	opener *segment.Opener
-	index  int64  // of the next segment
-	stored []byte // room for a stored segment
-	buf    []byte // plaintext of a segment that did not fit into the caller's slice
-	plain  []byte // what of it the caller has yet to receive
-	err    error  // sticky, and returned once plain is empty
+	src     source
+	info    *Info
+	opener  *segment.Opener
+	index   int64  // of the next segment
+	stored  []byte // room for a stored segment
+	buf     []byte // plaintext of a segment that did not fit into the caller's slice
+	plain   []byte // what the caller has yet to receive
+	err     error  // sticky, and returned once plain is empty
+	workers int
+	ahead   *readAhead // with workers, once there was a batch without them
 }
 
 // NewDecryptReader reads a header from src and authenticates it, unwrapping
 // the data key with keys under ctx. ctx has no bearing on what follows. src is
-// read to its end, and no further than Read has come. For a detached header
-// src is the payload object.
+// read to its end, and no further than Read has come unless there are Workers.
+// For a detached header src is the payload object.
 func NewDecryptReader(ctx context.Context, src io.Reader, keys keywrap.Unwrapper, o *DecryptOptions) (*DecryptReader, error) {
 	if o == nil {
 		o = &DecryptOptions{}
@@ -35,49 +38,43 @@ func NewDecryptReader(ctx context.Context, src io.Reader, keys keywrap.Unwrapper
 	if err != nil {
 		return nil, err
 	}
-	return &DecryptReader{src: newSource(src), info: info, opener: opener}, nil
+	return &DecryptReader{src: source{r: src}, info: info, opener: opener, workers: o.Workers}, nil
 }
 
 // Info returns what the authenticated header says.
 func (r *DecryptReader) Info() Info { return *r.info }
 
 // Read reads plaintext, every byte of it authenticated. io.EOF follows only
-// upon the whole, authenticated stream. When p has room for a whole segment,
-// it is opened into p; a segment that is not authentic leaves no plaintext
-// there.
+// upon the whole, authenticated stream. When p has room for a segment, it is
+// opened into p, unless there are Workers; a segment that is not authentic
+// leaves no plaintext there.
 func (r *DecryptReader) Read(p []byte) (int, error) {
-	for {
-		if len(r.plain) > 0 {
-			n := copy(p, r.plain)
-			r.plain = r.plain[n:]
-			return n, nil
-		}
+	for len(r.plain) == 0 {
 		if r.err != nil || len(p) == 0 {
 			return 0, r.err
 		}
-		if len(p) >= r.info.SegmentSize {
-			if n := len(r.next(p[:0])); n > 0 {
-				return n, nil
-			}
-			continue // the final segment is empty, or an error is due
-		}
-		r.plain = r.next(r.buffer())
+		r.next(p)
 	}
+	n := copy(p, r.plain) // which may be there already
+	r.plain = r.plain[n:]
+	return n, nil
 }
 
-// WriteTo writes the rest of the plaintext to dst, a segment at a time.
+// WriteTo writes the rest of the plaintext to dst, a segment at a time, or with
+// Workers a batch. An error of dst is final too. To an [EncryptWriter] an error
+// of this reader is final as well.
 func (r *DecryptReader) WriteTo(dst io.Writer) (total int64, err error) {
+	if w, ok := dst.(*EncryptWriter); ok {
+		return w.ReadFrom(struct{ io.Reader }{r})
+	}
 	for {
 		if len(r.plain) > 0 {
-			n, err := dst.Write(r.plain)
-			if err == nil && n != len(r.plain) {
-				err = io.ErrShortWrite
-			}
+			n, err := writeAll(dst, r.plain)
 			total += int64(n)
-			if err != nil {
-				return total, r.fail(fmt.Errorf("stream: writing to the destination: %w", err))
-			}
 			r.plain = nil
+			if err != nil {
+				return total, r.fail(err)
+			}
 		}
 		if r.err == io.EOF {
 			return total, nil
@@ -85,7 +82,7 @@ func (r *DecryptReader) WriteTo(dst io.Writer) (total int64, err error) {
 		if r.err != nil {
 			return total, r.err
 		}
-		r.plain = r.next(r.buffer())
+		r.next(spare(dst))
 	}
 }
 
@@ -100,49 +97,61 @@ func (r *DecryptReader) Close() error {
 	return nil
 }
 
-func (r *DecryptReader) buffer() []byte {
-	if r.buf == nil {
-		r.buf = make([]byte, 0, r.info.SegmentSize)
-	}
-	return r.buf
-}
-
 // fail makes err the answer to every later call, and clears what is secret.
 func (r *DecryptReader) fail(err error) error {
 	r.err = err
 	r.plain = nil
+	if r.ahead != nil {
+		r.ahead.discard()
+	}
 	r.opener.Close()
 	return err
 }
 
-// next opens the next segment into dst's capacity. At the end of the stream,
-// and on an error, it sets err; then the segment returned is the final one, or
-// nil.
-func (r *DecryptReader) next(dst []byte) []byte {
-	if r.stored == nil {
-		r.stored = make([]byte, r.info.SegmentSize+format.SegmentOverhead)
+// next opens the next segment, or batch, and sets plain: in p if it is a
+// segment that fits there. At the end of the stream, and on an error, it sets
+// err.
+func (r *DecryptReader) next(p []byte) {
+	if r.parallel() {
+		r.nextBatch()
+		return
 	}
-	stored, err := r.src.next(r.stored)
+	stored, err := r.src.nextIn(&r.stored, r.info.Layout.StoredSegmentSize(), r.guess())
 	if err != nil && err != io.EOF {
 		r.fail(err)
-		return nil
+		return
 	}
 	final := err == io.EOF
 	if err := r.checkSize(len(stored), final); err != nil {
 		r.fail(err)
-		return nil
+		return
 	}
-	plaintext, err := r.opener.Open(dst, stored, r.index, final)
+	size := len(stored) - format.SegmentOverhead
+	if size > len(p) {
+		r.buf = grown(r.buf, size, r.info.SegmentSize)
+		p = r.buf
+	}
+	r.plain, err = r.opener.Open(p[:0:size], stored, r.index, final)
 	if err != nil {
 		r.fail(segmentError(r.info, r.index))
-		return nil
+		return
 	}
 	r.index++
 	if final {
 		r.err = io.EOF
 		r.opener.Close()
 	}
-	return plaintext
+}
+
+// guess returns how much the next stored segment may have at most, as far as
+// that is known; one byte more would show that there is too much.
+func (r *DecryptReader) guess() int {
+	if r.info.PlaintextSize == format.UnknownSize {
+		return firstRoom
+	}
+	expected, _ := r.info.Layout.StoredSize(r.info.PlaintextSize) // a parsed header's size can be stored
+	left := max(0, expected-r.info.Layout.SegmentOffset(r.index)) + 1
+	return int(min(left, int64(r.info.Layout.StoredSegmentSize())))
 }
 
 // checkSize tells whether a stored segment of n bytes, or at the end of the
@@ -163,6 +172,69 @@ func (r *DecryptReader) checkSize(n int, final bool) error {
 		return fmt.Errorf("%w: bytes follow the end of the stream", ErrSizeMismatch)
 	}
 	return nil
+}
+
+// parallel reports whether workers open what follows.
+func (r *DecryptReader) parallel() bool {
+	if r.ahead == nil && r.workers > 1 && r.index >= int64(segmentsPerBatch(r.info.SegmentSize)) {
+		r.src.lendLasting()
+		r.ahead = &readAhead{pipeline: newPipeline(r.workers, r.openBatch), fill: r.fill}
+	}
+	return r.ahead != nil
+}
+
+// nextBatch takes the next batch's plaintext and the error that follows it.
+func (r *DecryptReader) nextBatch() {
+	b, err := r.ahead.next()
+	if err == nil {
+		err = b.err
+	}
+	if err != nil {
+		r.fail(err)
+	}
+	if b != nil {
+		r.plain = b.out
+	}
+}
+
+// fill reads a batch of stored segments.
+func (r *DecryptReader) fill(b *batch) error {
+	size := r.info.Layout.StoredSegmentSize()
+	b.index = r.index
+	stored, err := r.src.nextIn(&b.room, segmentsPerBatch(r.info.SegmentSize)*size, math.MaxInt)
+	for len(stored) > 0 || err == io.EOF {
+		segment := stored[:min(size, len(stored))]
+		final := len(segment) < size
+		if final && err != io.EOF {
+			break // the source failed within it
+		}
+		if err := r.checkSize(len(segment), final); err != nil {
+			return err
+		}
+		b.in = append(b.in, segment)
+		r.index++
+		if b.final = final; final {
+			break
+		}
+		stored = stored[size:]
+	}
+	return err
+}
+
+// openBatch opens the segments of b up to the first that is not authentic.
+func (r *DecryptReader) openBatch(b *batch) {
+	if b.out == nil {
+		b.out = make([]byte, 0, segmentsPerBatch(r.info.SegmentSize)*r.info.SegmentSize)
+	}
+	for i, stored := range b.in {
+		index := b.index + int64(i)
+		plaintext, err := r.opener.Open(b.out, stored, index, b.final && i == len(b.in)-1)
+		if err != nil {
+			b.err = segmentError(r.info, index)
+			return
+		}
+		b.out = plaintext
+	}
 }
 
 func segmentError(info *Info, index int64) error {

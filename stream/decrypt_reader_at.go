@@ -3,6 +3,7 @@ package stream
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -22,9 +23,11 @@ const windowSize = 256 << 10
 // errors of the source are returned and may pass.
 type DecryptReaderAt struct {
 	src     io.ReaderAt
+	memory  []byte // src's, if it has all of it there
 	info    *Info
 	size    int64 // of the plaintext
 	opener  *segment.Opener
+	workers int
 	failed  atomic.Pointer[error]
 	buffers sync.Pool // of *buffers
 }
@@ -39,7 +42,8 @@ type buffers struct {
 // src and authenticates it, unwrapping the data key with keys under ctx. ctx
 // has no bearing on what follows. It proves the stream's size: against the
 // header if it declares one, else by opening the final segment. For a detached
-// header src is the payload object.
+// header src is the payload object. Of a *bytes.Reader the bytes are used where
+// they are, and must stay there as they are.
 func NewDecryptReaderAt(ctx context.Context, src io.ReaderAt, size int64, keys keywrap.Unwrapper, o *DecryptOptions) (*DecryptReaderAt, error) {
 	if o == nil {
 		o = &DecryptOptions{}
@@ -52,7 +56,7 @@ func NewDecryptReaderAt(ctx context.Context, src io.ReaderAt, size int64, keys k
 	if err != nil {
 		return nil, err
 	}
-	r := &DecryptReaderAt{src: src, info: info, opener: opener}
+	r := &DecryptReaderAt{src: src, memory: memoryOf(src), info: info, opener: opener, workers: o.Workers}
 	r.buffers.New = func() any { return new(buffers) }
 	if err := r.proveSize(size); err != nil {
 		r.opener.Close()
@@ -87,7 +91,7 @@ func (r *DecryptReaderAt) proveSize(stored int64) error {
 	if err != nil {
 		return err
 	}
-	_, err = r.OpenSegment(b.plaintext(r.info.SegmentSize), segment, final)
+	_, err = r.open(b.plaintext(r.info.SegmentSize), segment, final)
 	return err
 }
 
@@ -116,7 +120,8 @@ func (r *DecryptReaderAt) StoredRange(offset, n int64) (start, end int64, err er
 // ReadAt implements io.ReaderAt over the plaintext: every byte that it returns
 // is authenticated, those before an error included. At the end of the
 // plaintext the error is io.EOF itself. Segments that p takes whole are opened
-// into it; one that is not authentic leaves no plaintext there.
+// into it; one that is not authentic leaves no plaintext there. With Workers
+// the segments of a range of two batches or more are opened concurrently.
 func (r *DecryptReaderAt) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, fmt.Errorf("stream: reading at negative offset %d", off)
@@ -124,14 +129,28 @@ func (r *DecryptReaderAt) ReadAt(p []byte, off int64) (int, error) {
 	if off >= r.size {
 		return 0, io.EOF
 	}
+	wanted := p[:min(int64(len(p)), r.size-off)]
+	var n int
+	var err error
+	if r.workers > 1 && len(wanted) >= 2*batchSize {
+		n, err = r.readInRuns(wanted, off)
+	} else {
+		n, err = r.read(wanted, off)
+	}
+	switch {
+	case err != nil:
+		return n, r.lasting(err)
+	case n < len(p):
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// read opens what p takes from offset off on, which is within the plaintext.
+func (r *DecryptReaderAt) read(p []byte, off int64) (done int, err error) {
+	first, end, _ := r.info.Layout.SegmentRange(off, int64(len(p))) // the caller has cut p off at the end
 	b := r.buffers.Get().(*buffers)
 	defer r.buffers.Put(b)
-	wanted := p[:min(int64(len(p)), r.size-off)]
-	first, end, err := r.info.Layout.SegmentRange(off, int64(len(wanted)))
-	if err != nil {
-		return 0, err
-	}
-	done := 0
 	for ; first < end; first += r.perWindow() {
 		stored, err := r.fetch(b, first, min(end, first+r.perWindow()))
 		if err != nil {
@@ -139,7 +158,7 @@ func (r *DecryptReaderAt) ReadAt(p []byte, off int64) (int, error) {
 		}
 		for index := first; len(stored) > 0; index++ {
 			segment := stored[:min(len(stored), r.info.Layout.StoredSegmentSize())]
-			n, err := r.openPart(wanted[done:], off+int64(done), segment, index, b)
+			n, err := r.openPart(p[done:], off+int64(done), segment, index, b)
 			if err != nil {
 				return done, err
 			}
@@ -147,19 +166,26 @@ func (r *DecryptReaderAt) ReadAt(p []byte, off int64) (int, error) {
 			stored = stored[len(segment):]
 		}
 	}
-	if done < len(p) {
-		return done, io.EOF
-	}
 	return done, nil
 }
 
 // Verify opens every segment, in order, and returns the first error. ctx is
-// looked at every few segments.
+// looked at every few segments. With Workers several runs of segments are
+// opened at a time.
 func (r *DecryptReaderAt) Verify(ctx context.Context) error {
+	end := r.info.Layout.FinalSegment(r.size) + 1
+	if r.workers > 1 {
+		_, _, err := r.inRuns(0, end, func(first, end int64) (int, error) { return 0, r.verify(ctx, first, end) })
+		return r.lasting(err)
+	}
+	return r.lasting(r.verify(ctx, 0, end))
+}
+
+// verify opens the segments first to end-1.
+func (r *DecryptReaderAt) verify(ctx context.Context, first, end int64) error {
 	b := r.buffers.Get().(*buffers)
 	defer r.buffers.Put(b)
-	end := r.info.Layout.FinalSegment(r.size) + 1
-	for first := int64(0); first < end; first += r.perWindow() {
+	for ; first < end; first += r.perWindow() {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -169,7 +195,7 @@ func (r *DecryptReaderAt) Verify(ctx context.Context) error {
 		}
 		for index := first; len(stored) > 0; index++ {
 			segment := stored[:min(len(stored), r.info.Layout.StoredSegmentSize())]
-			if _, err := r.OpenSegment(b.plaintext(r.info.SegmentSize), segment, index); err != nil {
+			if _, err := r.open(b.plaintext(r.info.SegmentSize), segment, index); err != nil {
 				return err
 			}
 			stored = stored[len(segment):]
@@ -198,9 +224,9 @@ func (r *DecryptReaderAt) OpenSegment(dst, stored []byte, index int64) ([]byte, 
 	case int64(len(stored)) > size:
 		return nil, fmt.Errorf("%w: %d bytes for the %d of segment %d", ErrSizeMismatch, len(stored), size, index)
 	}
-	plaintext, err := r.opener.Open(dst, stored, index, index == final)
+	plaintext, err := r.open(dst, stored, index)
 	if err != nil {
-		return nil, r.fail(segmentError(r.info, index))
+		return nil, r.fail(err)
 	}
 	return plaintext, nil
 }
@@ -213,15 +239,24 @@ func (r *DecryptReaderAt) Close() error {
 	return nil
 }
 
+// open opens a whole stored segment.
+func (r *DecryptReaderAt) open(dst, stored []byte, index int64) ([]byte, error) {
+	plaintext, err := r.opener.Open(dst, stored, index, index == r.info.Layout.FinalSegment(r.size))
+	if err != nil {
+		return nil, segmentError(r.info, index)
+	}
+	return plaintext, nil
+}
+
 // openPart opens a stored segment, copies to p what of its plaintext stands
 // from offset off on, and returns the count.
 func (r *DecryptReaderAt) openPart(p []byte, off int64, stored []byte, index int64, b *buffers) (int, error) {
 	size := len(stored) - format.SegmentOverhead
 	if off == index*int64(r.info.SegmentSize) && len(p) >= size {
-		plaintext, err := r.OpenSegment(p[:0:size], stored, index)
+		plaintext, err := r.open(p[:0:size], stored, index)
 		return len(plaintext), err
 	}
-	plaintext, err := r.OpenSegment(b.plaintext(r.info.SegmentSize), stored, index)
+	plaintext, err := r.open(b.plaintext(r.info.SegmentSize), stored, index)
 	if err != nil {
 		return 0, err
 	}
@@ -233,12 +268,16 @@ func (r *DecryptReaderAt) perWindow() int64 {
 	return int64(max(1, windowSize/r.info.Layout.StoredSegmentSize()))
 }
 
-// fetch reads the stored segments first to end-1 into b.
+// fetch returns the stored segments first to end-1, which it reads into b
+// unless they are in memory.
 func (r *DecryptReaderAt) fetch(b *buffers, first, end int64) ([]byte, error) {
 	if err := r.failed.Load(); err != nil {
 		return nil, *err
 	}
 	start, stop := r.info.Layout.StoredRange(first, end, r.size)
+	if stop <= int64(len(r.memory)) {
+		return r.memory[start:stop], nil
+	}
 	if int64(cap(b.stored)) < stop-start {
 		b.stored = make([]byte, stop-start)
 	}
@@ -248,11 +287,21 @@ func (r *DecryptReaderAt) fetch(b *buffers, first, end int64) ([]byte, error) {
 	case n == len(b.stored):
 		return b.stored, nil // whatever err is: io.ReaderAt allows io.EOF here
 	case err == io.EOF:
-		return nil, r.fail(fmt.Errorf("%w: the source ends at byte %d of %d", ErrTruncated, start+int64(n), stop))
+		return nil, fmt.Errorf("%w: the source ends at byte %d of %d", ErrTruncated, start+int64(n), stop)
 	case err == nil:
 		err = io.ErrNoProgress
 	}
 	return nil, fmt.Errorf("stream: reading the source: %w", err)
+}
+
+// lasting makes err the answer to later calls if it says that the stored
+// stream is not the one that was opened.
+func (r *DecryptReaderAt) lasting(err error) error {
+	var segment *SegmentError
+	if errors.As(err, &segment) || errors.Is(err, ErrTruncated) {
+		return r.fail(err)
+	}
+	return err
 }
 
 // fail makes err the answer to later calls, unless another one came first.

@@ -3,16 +3,15 @@ package stream
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 
 	"github.com/bulla-format/bulla/format"
 	"github.com/bulla-format/bulla/keywrap"
 )
 
-// batchSize is how many stored bytes are gathered for one Write to the
-// destination when segments are smaller.
-const batchSize = 64 << 10
+// writeSize is how many stored bytes are gathered for one Write to the
+// destination when segments are smaller. Tests lower it.
+var writeSize = 64 << 10
 
 // An EncryptWriter encrypts what is written to it. It is not safe for
 // concurrent use. Every error is final: later calls return it again.
@@ -23,12 +22,21 @@ type EncryptWriter struct {
 
 	// buf holds stored bytes that are not yet written, buf[:ready], then room
 	// for a nonce, then the first partial bytes of a segment's plaintext,
-	// which is sealed where it stands. It grows up to limit. Between calls
-	// there is always room for another whole segment within limit.
+	// which is sealed where it stands. It grows up to limit; it is nil while
+	// only enc.front() is ready. Between calls there is always room for
+	// another whole segment within limit.
 	buf     []byte
 	ready   int
 	partial int
 	limit   int
+
+	// With workers, the segments behind the first batch are theirs to seal:
+	// buf is then the room of batch, and its ready bytes are segments that
+	// hold their plaintext, or that are sealed from a caller's slice.
+	workers  int
+	pipeline *pipeline
+	batch    *batch
+	lent     bool // whether workers seal from a caller's slice
 }
 
 // NewEncryptWriter obtains a data key from keys, under ctx, and returns a
@@ -40,10 +48,11 @@ func NewEncryptWriter(ctx context.Context, dst io.Writer, keys keywrap.Wrapper, 
 	if err != nil {
 		return nil, err
 	}
-	front := enc.front()
-	w := &EncryptWriter{dst: dst, enc: enc, limit: max(len(front)+enc.layout.StoredSegmentSize(), batchSize)}
-	w.grow(len(front) + format.SegmentOverhead)
-	w.ready = copy(w.buf, front)
+	w := &EncryptWriter{dst: dst, enc: enc, ready: len(enc.front())}
+	w.limit = max(w.ready+enc.layout.StoredSegmentSize(), writeSize)
+	if o != nil {
+		w.workers = o.Workers
+	}
 	return w, nil
 }
 
@@ -51,7 +60,9 @@ func NewEncryptWriter(ctx context.Context, dst io.Writer, keys keywrap.Wrapper, 
 func (w *EncryptWriter) Header() []byte { return bytes.Clone(w.enc.header) }
 
 // Write encrypts p, which it does not retain. A segment goes to dst once its
-// plaintext is complete; whole segments are sealed straight from p.
+// plaintext is complete; whole segments are sealed straight from p. With
+// Workers a segment goes to dst later: with one of the following calls, or with
+// Close; what makes no whole batch is copied.
 func (w *EncryptWriter) Write(p []byte) (int, error) {
 	if w.err != nil {
 		return 0, w.err
@@ -59,22 +70,43 @@ func (w *EncryptWriter) Write(p []byte) (int, error) {
 	if err := w.enc.take(len(p)); err != nil {
 		return 0, w.fail(err)
 	}
-	size := w.enc.layout.SegmentSize()
 	for rest := p; len(rest) > 0; {
-		n := min(len(rest), size-w.partial)
-		if n == size {
-			w.grow(w.ready + size + format.SegmentOverhead)
-			w.ready = len(w.enc.seal(w.buf[:w.ready], rest[:n], false))
-		} else {
-			copy(w.room(n), rest)
-			w.partial += n
-		}
+		n, err := w.add(rest)
 		rest = rest[n:]
-		if err := w.advance(); err != nil {
+		if err == nil {
+			err = w.advance()
+		}
+		if err != nil {
 			return len(p) - len(rest), err
 		}
 	}
+	if w.lent {
+		w.lent = false
+		w.pipeline.wait()
+	}
 	return len(p), nil
+}
+
+// add takes what of p belongs to the current segment, or if that is empty and p
+// large to the current batch. A whole segment is sealed, unless that is for the
+// workers: in the destination's own memory if possible.
+func (w *EncryptWriter) add(p []byte) (int, error) {
+	if n := w.lend(p); n > 0 {
+		return n, nil
+	}
+	size := w.enc.layout.SegmentSize()
+	n := min(len(p), size-w.partial)
+	if n < size || w.pipeline != nil {
+		copy(w.room(n), p)
+		w.partial += n
+		return n, nil
+	}
+	if room := spare(w.dst); w.ready == 0 && len(room) >= size+format.SegmentOverhead {
+		return n, w.write(w.enc.seal(room[:0], p[:n], false))
+	}
+	w.grow(w.ready + size + format.SegmentOverhead)
+	w.ready = len(w.enc.seal(w.buf[:w.ready], p[:n], false))
+	return n, nil
 }
 
 // ReadFrom encrypts src up to its io.EOF and returns how many bytes it took.
@@ -83,6 +115,9 @@ func (w *EncryptWriter) Write(p []byte) (int, error) {
 func (w *EncryptWriter) ReadFrom(src io.Reader) (int64, error) {
 	if w.err != nil {
 		return 0, w.err
+	}
+	if memory, ok := src.(*bytes.Reader); ok {
+		return memory.WriteTo(w)
 	}
 	for total := int64(0); ; {
 		n, readErr := readFull(src, w.room(w.enc.layout.SegmentSize()-w.partial))
@@ -117,7 +152,7 @@ func (w *EncryptWriter) Close() error {
 	if err := w.enc.complete(); err != nil {
 		return w.fail(err)
 	}
-	w.sealPartial(true)
+	w.seal(true)
 	if err := w.flush(); err != nil {
 		return err
 	}
@@ -136,8 +171,11 @@ func (w *EncryptWriter) Abort() {
 // fail makes err the answer to every later call, and clears what is secret.
 func (w *EncryptWriter) fail(err error) error {
 	w.err = err
+	if w.pipeline != nil {
+		w.pipeline.discard()
+	}
 	clear(w.buf)
-	w.buf = nil
+	w.buf, w.batch = nil, nil
 	w.enc.sealer.Close()
 	return err
 }
@@ -149,44 +187,67 @@ func (w *EncryptWriter) room(n int) []byte {
 	return w.buf[start : start+n]
 }
 
-// advance seals the partial segment if it is full, and writes out what is
-// ready if there would be no room for another segment.
+// advance seals the partial segment if it is full, writes out what is ready if
+// there would be no room for another segment, and lets the workers begin once
+// there has been a batch without them.
 func (w *EncryptWriter) advance() error {
 	if w.partial == w.enc.layout.SegmentSize() {
-		w.sealPartial(false)
+		w.seal(false)
 	}
-	if w.partial == 0 && w.ready+w.enc.layout.StoredSegmentSize() > w.limit {
-		return w.flush()
+	if w.partial > 0 {
+		return nil
+	}
+	if w.ready+w.enc.layout.StoredSegmentSize() > w.limit {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	if w.pipeline == nil && w.ready == 0 && w.workers > 1 && w.enc.index >= int64(segmentsPerBatch(w.enc.layout.SegmentSize())) {
+		w.pipeline = newPipeline(w.workers, w.enc.sealBatch)
+		w.begin()
 	}
 	return nil
 }
 
-func (w *EncryptWriter) sealPartial(final bool) {
+// seal seals the partial segment, or adds it to the batch.
+func (w *EncryptWriter) seal(final bool) {
 	w.room(0)
 	start := w.ready + format.NonceSize
-	w.ready = len(w.enc.seal(w.buf[:w.ready], w.buf[start:start+w.partial], final))
+	plaintext := w.buf[start : start+w.partial]
+	if w.pipeline != nil {
+		w.batch.in = append(w.batch.in, plaintext)
+		w.batch.final = final
+		w.ready += w.partial + format.SegmentOverhead
+	} else {
+		w.ready = len(w.enc.seal(w.buf[:w.ready], plaintext, final))
+	}
 	w.partial = 0
 }
 
+// flush writes out what is ready.
 func (w *EncryptWriter) flush() error {
-	n, err := w.dst.Write(w.buf[:w.ready])
-	if err == nil && n != w.ready {
-		err = io.ErrShortWrite
+	if w.pipeline != nil {
+		return w.submit()
 	}
-	if err != nil {
-		return w.fail(fmt.Errorf("stream: writing to the destination: %w", err))
+	if err := w.write(w.buf[:w.ready]); err != nil {
+		return err
 	}
 	w.ready = 0
 	return nil
 }
 
+func (w *EncryptWriter) write(b []byte) error {
+	if _, err := writeAll(w.dst, b); err != nil {
+		return w.fail(err)
+	}
+	return nil
+}
+
 // grow makes buf at least n bytes long; n is at most limit.
 func (w *EncryptWriter) grow(n int) {
-	if n <= len(w.buf) {
-		return
+	fresh := w.buf == nil
+	w.buf = grown(w.buf, n, w.limit)
+	if fresh {
+		copy(w.buf, w.enc.front())
 	}
-	buf := make([]byte, min(w.limit, max(n, 2*len(w.buf))))
-	copy(buf, w.buf)
-	clear(w.buf)
-	w.buf = buf
 }

@@ -3,6 +3,7 @@ package stream
 import (
 	"bytes"
 	"io"
+	"slices"
 	"testing"
 
 	"github.com/bulla-format/bulla/internal/segment"
@@ -21,32 +22,37 @@ func TestWriterAndReaderCrossEpochs(t *testing.T) {
 	if segment.EpochShift(12) != 20 {
 		t.Fatal("the edge of an epoch is elsewhere")
 	}
+	defer SetBatchSize(1 << 12)()
 	plaintext := bytes.Repeat([]byte("0123456789abcdef"), 5<<12/16)
-	var stored bytes.Buffer
-	w, err := NewEncryptWriter(t.Context(), &stored, key, &EncryptOptions{SegmentSize: 1 << 12})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.enc.index = start
-	if _, err := w.Write(plaintext); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	open := func(start int64) ([]byte, error) {
-		r, err := NewDecryptReader(t.Context(), bytes.NewReader(stored.Bytes()), key, nil)
+	for _, workers := range []int{0, 3} {
+		var stored bytes.Buffer
+		w, err := NewEncryptWriter(t.Context(), &stored, key, &EncryptOptions{SegmentSize: 1 << 12, Workers: workers})
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.index = start
-		return io.ReadAll(r)
-	}
-	if got, err := open(start); err != nil || !bytes.Equal(got, plaintext) {
-		t.Errorf("%d bytes, %v", len(got), err)
-	}
-	if _, err := open(start + 1); err == nil {
-		t.Error("segments open at another index")
+		w.enc.index = start
+		for half := range slices.Chunk(plaintext, len(plaintext)/2) {
+			if _, err := w.Write(half); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		open := func(start int64) ([]byte, error) {
+			r, err := NewDecryptReader(t.Context(), bytes.NewReader(stored.Bytes()), key, &DecryptOptions{Workers: workers})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.index = start
+			return io.ReadAll(r)
+		}
+		if got, err := open(start); err != nil || !bytes.Equal(got, plaintext) {
+			t.Errorf("%d workers: %d bytes, %v", workers, len(got), err)
+		}
+		if _, err := open(start + 1); err == nil {
+			t.Errorf("%d workers: segments open at another index", workers)
+		}
 	}
 }
 

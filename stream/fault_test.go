@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"testing"
 
 	"github.com/bulla-format/bulla/stream"
@@ -62,11 +63,25 @@ const faultSize = 40*segmentSize + 5
 
 func TestEncryptWriterDestinationFaults(t *testing.T) {
 	plaintext := content(faultSize)
+	writes := map[string]func(w *stream.EncryptWriter) error{
+		"Write": func(w *stream.EncryptWriter) error { _, err := w.Write(plaintext); return err },
+		"ReadFrom": func(w *stream.EncryptWriter) error {
+			_, err := w.ReadFrom(struct{ io.Reader }{bytes.NewReader(plaintext)})
+			return err
+		},
+	}
+	for how, write := range writes {
+		encryptWriterDestinationFaults(t, how, plaintext, write)
+	}
+}
+
+func encryptWriterDestinationFaults(t *testing.T, how string, plaintext []byte, write func(*stream.EncryptWriter) error) {
+	t.Helper()
 	for k := 1; ; k++ {
 		faulted := false
 		for _, n := range []int{0, 1, segmentSize} {
 			for _, injected := range []error{errInjected, nil} {
-				name := fmt.Sprintf("write %d fails after %d bytes with %v", k, n, injected)
+				name := fmt.Sprintf("%s: write %d fails after %d bytes with %v", how, k, n, injected)
 				want := injected
 				if want == nil {
 					want = io.ErrShortWrite
@@ -76,7 +91,7 @@ func TestEncryptWriterDestinationFaults(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				_, err = w.Write(plaintext)
+				err = write(w)
 				closeErr := w.Close()
 				if dst.k > 0 { // there are fewer writes than k
 					if err != nil || closeErr != nil {
@@ -154,6 +169,9 @@ func TestEncryptSourceFaults(t *testing.T) {
 						var m int
 						m, first = r.Read(buf)
 						stored.Write(buf[:m])
+						if m == 0 && first == nil {
+							t.Fatalf("%s: a Read of nothing", name)
+						}
 						if first != nil && holdsAny(buf[m:], plaintext) {
 							t.Fatalf("%s: the caller's slice holds plaintext", name)
 						}
@@ -166,6 +184,19 @@ func TestEncryptSourceFaults(t *testing.T) {
 					}
 					mustNotDecrypt(t, name, stored.Bytes(), plaintext)
 				}
+
+				r, err := stream.NewEncryptReader(t.Context(), source(), testKey, small())
+				if err != nil {
+					t.Fatal(err)
+				}
+				dst.Reset()
+				if _, err = r.WriteTo(&dst); !errors.Is(err, injected) {
+					t.Fatalf("%s: EncryptReader.WriteTo returned %v", name, err)
+				}
+				if _, again := r.WriteTo(&dst); again != err {
+					t.Fatalf("%s: a later WriteTo returned %v", name, again)
+				}
+				mustNotDecrypt(t, name, dst.Bytes(), plaintext)
 			}
 		}
 	}
@@ -189,7 +220,7 @@ func TestDecryptReaderSourceFaults(t *testing.T) {
 		for _, n := range []int{0, 1, segmentSize} {
 			for _, injected := range sourceErrors {
 				name := fmt.Sprintf("read %d fails after %d bytes with %v", k, n, injected)
-				r, err := stream.NewDecryptReader(t.Context(), &faultySource{src: bytes.NewReader(stored), k: k, n: n, err: injected}, testKey, nil)
+				r, err := stream.NewDecryptReader(t.Context(), &faultySource{src: bytes.NewReader(stored), k: k, n: n, err: injected}, testKey, reading())
 				if err != nil {
 					if !errors.Is(err, injected) || errors.Is(err, stream.ErrAuth) || errors.Is(err, stream.ErrTruncated) {
 						t.Fatalf("%s: %v", name, err)
@@ -220,7 +251,7 @@ func TestDecryptReaderDestinationFaults(t *testing.T) {
 	for k := 1; k <= 6; k++ {
 		for _, injected := range []error{errInjected, nil} {
 			dst := &faultyDestination{k: k, n: 3, err: injected}
-			r, err := stream.NewDecryptReader(t.Context(), bytes.NewReader(stored), testKey, nil)
+			r, err := stream.NewDecryptReader(t.Context(), bytes.NewReader(stored), testKey, reading())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -242,11 +273,14 @@ func TestDecryptReaderDestinationFaults(t *testing.T) {
 // A faultyReaderAt fails its k-th ReadAt, from one on.
 type faultyReaderAt struct {
 	src  io.ReaderAt
+	mu   sync.Mutex
 	k, n int
 	err  error
 }
 
 func (f *faultyReaderAt) ReadAt(p []byte, off int64) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.k--; f.k == 0 {
 		n, _ := f.src.ReadAt(p[:min(f.n, len(p)-1)], off)
 		return n, f.err
@@ -267,7 +301,7 @@ func TestDecryptReaderAtSourceFaults(t *testing.T) {
 					want = io.ErrNoProgress
 				}
 				src := &faultyReaderAt{src: bytes.NewReader(stored), k: k, n: n, err: injected}
-				r, err := stream.NewDecryptReaderAt(t.Context(), src, int64(len(stored)), testKey, nil)
+				r, err := stream.NewDecryptReaderAt(t.Context(), src, int64(len(stored)), testKey, reading())
 				if err != nil {
 					// A short read of the header alone is made up for by the next.
 					if faulted = true; !errors.Is(err, want) || errors.Is(err, stream.ErrAuth) {
@@ -305,7 +339,7 @@ func TestDecryptReaderAtSourceFaults(t *testing.T) {
 func TestReaderAtSourceShrinks(t *testing.T) {
 	stored := encrypt(t, content(100*segmentSize), small())
 	src := &shrinking{data: stored}
-	r, err := stream.NewDecryptReaderAt(t.Context(), src, int64(len(stored)), testKey, nil)
+	r, err := stream.NewDecryptReaderAt(t.Context(), src, int64(len(stored)), testKey, reading())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,10 +356,13 @@ func TestReaderAtSourceShrinks(t *testing.T) {
 
 type shrinking struct {
 	data  []byte
+	mu    sync.Mutex
 	reads int
 }
 
 func (s *shrinking) ReadAt(p []byte, off int64) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.reads++
 	return bytes.NewReader(s.data).ReadAt(p, off)
 }
@@ -335,7 +372,7 @@ func (s *shrinking) ReadAt(p []byte, off int64) (int, error) {
 func TestReaderAtToleratesEOF(t *testing.T) {
 	plaintext := content(segmentSize + 1)
 	stored := encrypt(t, plaintext, small())
-	r, err := stream.NewDecryptReaderAt(t.Context(), eofReaderAt{stored}, int64(len(stored)), testKey, nil)
+	r, err := stream.NewDecryptReaderAt(t.Context(), eofReaderAt{stored}, int64(len(stored)), testKey, reading())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -371,7 +408,7 @@ func TestReaderWithoutProgress(t *testing.T) {
 	if _, err := io.ReadAll(r); !errors.Is(err, io.ErrNoProgress) {
 		t.Errorf("%v", err)
 	}
-	if _, err := stream.NewDecryptReader(t.Context(), idle{}, testKey, nil); !errors.Is(err, io.ErrNoProgress) {
+	if _, err := stream.NewDecryptReader(t.Context(), idle{}, testKey, reading()); !errors.Is(err, io.ErrNoProgress) {
 		t.Errorf("%v", err)
 	}
 	r, err = stream.NewEncryptReader(t.Context(), liar{}, testKey, small())

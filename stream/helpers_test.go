@@ -3,6 +3,7 @@ package stream_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"testing"
@@ -20,10 +21,26 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // segmentSize is the smallest, so that few bytes make many segments.
 const segmentSize = 1 << format.MinSegmentExp
 
+// workers is the option of that name for all that small, reading and the helpers
+// make: TestWorkers runs the sweeps again with another number.
+var workers int
+
 // small are options with segments of segmentSize and, so that sweeps over a
 // stream's bytes are short, a compact header.
 func small() *stream.EncryptOptions {
-	return &stream.EncryptOptions{SegmentSize: segmentSize, CompactHeader: true}
+	return &stream.EncryptOptions{SegmentSize: segmentSize, CompactHeader: true, Workers: workers}
+}
+
+// reading are the default options, but for the number of workers.
+func reading() *stream.DecryptOptions { return &stream.DecryptOptions{Workers: workers} }
+
+func withWorkers(o *stream.DecryptOptions) *stream.DecryptOptions {
+	if o == nil {
+		return reading()
+	}
+	with := *o
+	with.Workers = workers
+	return &with
 }
 
 // edgeSizes are the plaintext sizes around the edges of segments.
@@ -67,17 +84,28 @@ func encrypt(t testing.TB, plaintext []byte, o *stream.EncryptOptions) []byte {
 // decrypt reads a stream from front to back and returns what was released.
 func decrypt(t testing.TB, stored []byte, o *stream.DecryptOptions) ([]byte, error) {
 	t.Helper()
-	r, err := stream.NewDecryptReader(t.Context(), bytes.NewReader(stored), testKey, o)
+	r, err := stream.NewDecryptReader(t.Context(), bytes.NewReader(stored), testKey, withWorkers(o))
 	if err != nil {
 		return nil, err
 	}
 	return io.ReadAll(r)
 }
 
-// decryptAt reads a stream through a DecryptReaderAt.
+// decryptAt reads a stream through a DecryptReaderAt, from memory that it knows
+// and from a source that it does not.
 func decryptAt(t testing.TB, stored []byte, o *stream.DecryptOptions) ([]byte, error) {
 	t.Helper()
-	r, err := stream.NewDecryptReaderAt(t.Context(), bytes.NewReader(stored), int64(len(stored)), testKey, o)
+	plaintext, err := readAll(t, bytes.NewReader(stored), len(stored), o)
+	again, againErr := readAll(t, struct{ io.ReaderAt }{bytes.NewReader(stored)}, len(stored), o)
+	if !bytes.Equal(plaintext, again) || fmt.Sprint(err) != fmt.Sprint(againErr) {
+		t.Fatalf("from memory %d bytes, %v; from another source %d bytes, %v", len(plaintext), err, len(again), againErr)
+	}
+	return plaintext, err
+}
+
+func readAll(t testing.TB, src io.ReaderAt, size int, o *stream.DecryptOptions) ([]byte, error) {
+	t.Helper()
+	r, err := stream.NewDecryptReaderAt(t.Context(), src, int64(size), testKey, withWorkers(o))
 	if err != nil {
 		return nil, err
 	}

@@ -54,6 +54,15 @@ type EncryptOptions struct {
 	// the 76 bytes of the prelude. The caller stores what Header returns
 	// elsewhere (SPEC §6).
 	Detached bool
+
+	// Workers is how many goroutines seal segments at a time, up to 1024; 0
+	// and 1 mean none but the caller's own. More pay for slow suites and
+	// CPUs, and from the second batch of 512 KiB on: before that, none is
+	// started. An [EncryptReader] then reads its source ahead; source and
+	// destination are used by the caller's goroutine only, and no other
+	// outlives the work on its batch. Memory: 2*Workers batches, each as
+	// large as a segment if that is larger.
+	Workers int
 }
 
 // DecryptOptions say which streams to accept. The zero value of each field is
@@ -89,6 +98,15 @@ type DecryptOptions struct {
 	// DetachedHeader is the header of a stream whose payload is stored apart
 	// from it. It is required for such streams and refused for others.
 	DetachedHeader []byte
+
+	// Workers is how many goroutines open segments at a time, up to 1024; 0
+	// and 1 mean none but the caller's own. More pay for slow suites and
+	// CPUs, and from the second batch of 512 KiB on: before that, none is
+	// started. A [DecryptReader] then reads its source ahead, in the caller's
+	// goroutine; a [DecryptReaderAt] calls its source from several. No
+	// goroutine outlives the work on its batch. Memory: 2*Workers batches,
+	// each as large as a segment if that is larger, stored and in plain.
+	Workers int
 }
 
 func (o *EncryptOptions) segmentExp() (uint8, error) {

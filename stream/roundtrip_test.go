@@ -3,6 +3,7 @@ package stream_test
 import (
 	"bytes"
 	"crypto/fips140"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -63,7 +64,7 @@ func TestWriterRoundTrip(t *testing.T) {
 // readEveryWay reads a stream in all the ways there are and compares.
 func readEveryWay(t *testing.T, name string, stored, plaintext []byte, step int) {
 	t.Helper()
-	r, err := stream.NewDecryptReader(t.Context(), iotest.HalfReader(bytes.NewReader(stored)), testKey, nil)
+	r, err := stream.NewDecryptReader(t.Context(), iotest.HalfReader(bytes.NewReader(stored)), testKey, reading())
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
@@ -75,13 +76,16 @@ func readEveryWay(t *testing.T, name string, stored, plaintext []byte, step int)
 		if err == io.EOF {
 			break
 		}
+		if n == 0 && err == nil {
+			t.Fatalf("%s: a Read of nothing", name)
+		}
 		if err != nil {
 			t.Fatalf("%s: reading: %v", name, err)
 		}
 	}
 	check(t, name+", Read", got.Bytes(), nil, plaintext)
 
-	r, err = stream.NewDecryptReader(t.Context(), bytes.NewReader(stored), testKey, nil)
+	r, err = stream.NewDecryptReader(t.Context(), bytes.NewReader(stored), testKey, reading())
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
@@ -200,14 +204,14 @@ func TestIotest(t *testing.T) {
 	for _, size := range edgeSizes {
 		plaintext := content(size)
 		stored := encrypt(t, plaintext, small())
-		r, err := stream.NewDecryptReader(t.Context(), bytes.NewReader(stored), testKey, nil)
+		r, err := stream.NewDecryptReader(t.Context(), bytes.NewReader(stored), testKey, reading())
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := iotest.TestReader(r, plaintext); err != nil {
 			t.Errorf("%d bytes: %v", size, err)
 		}
-		at, err := stream.NewDecryptReaderAt(t.Context(), bytes.NewReader(stored), int64(len(stored)), testKey, nil)
+		at, err := stream.NewDecryptReaderAt(t.Context(), bytes.NewReader(stored), int64(len(stored)), testKey, reading())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -227,7 +231,7 @@ func TestReadAtEveryEdge(t *testing.T) {
 				o.PlaintextSize = new(int64(size))
 			}
 			stored := encrypt(t, plaintext, o)
-			r, err := stream.NewDecryptReaderAt(t.Context(), bytes.NewReader(stored), int64(len(stored)), testKey, nil)
+			r, err := stream.NewDecryptReaderAt(t.Context(), bytes.NewReader(stored), int64(len(stored)), testKey, reading())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -261,7 +265,7 @@ func TestReadAtEveryEdge(t *testing.T) {
 func TestReadAtConcurrently(t *testing.T) {
 	plaintext := content(40 * segmentSize)
 	stored := encrypt(t, plaintext, small())
-	r, err := stream.NewDecryptReaderAt(t.Context(), bytes.NewReader(stored), int64(len(stored)), testKey, nil)
+	r, err := stream.NewDecryptReaderAt(t.Context(), bytes.NewReader(stored), int64(len(stored)), testKey, reading())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +289,7 @@ func TestReadAtConcurrently(t *testing.T) {
 func TestOpenSegment(t *testing.T) {
 	plaintext := content(3*segmentSize + 9)
 	stored := encrypt(t, plaintext, small())
-	r, err := stream.NewDecryptReaderAt(t.Context(), bytes.NewReader(stored), int64(len(stored)), testKey, nil)
+	r, err := stream.NewDecryptReaderAt(t.Context(), bytes.NewReader(stored), int64(len(stored)), testKey, reading())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -325,6 +329,14 @@ func TestOpenSegment(t *testing.T) {
 	}
 	if _, err := r.OpenSegment(nil, segment, 0); err != nil {
 		t.Errorf("after calls with wrong sizes: %v", err)
+	}
+	_, err = r.OpenSegment(nil, segment, 1)
+	var e *stream.SegmentError
+	if !errors.As(err, &e) || e.Index != 1 {
+		t.Errorf("a segment at another index: %v", err)
+	}
+	if _, again := r.OpenSegment(nil, segment, 0); again != err {
+		t.Errorf("the failure is not final: %v", again)
 	}
 }
 

@@ -1,38 +1,96 @@
 package stream
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"math"
+
+	"github.com/bulla-format/bulla/format"
 )
 
-// A source takes pieces of a given size from an io.Reader.
+// A source takes pieces of a given size from an io.Reader, without a copy from
+// one that has them in memory.
 type source struct {
-	r      io.Reader
-	memory *bytes.Reader // r, if that is its type: its bytes need not be copied
-	piece  borrow
+	r     io.Reader
+	piece borrow
 }
 
-func newSource(r io.Reader) source {
-	memory, _ := r.(*bytes.Reader)
-	return source{r: r, memory: memory}
+// next returns the next len(room) bytes, in room or where lend found them.
+// Fewer bytes come with an error only, with io.EOF at the source's regular end.
+func (s *source) next(room []byte) ([]byte, error) {
+	if piece, ok, err := s.lend(len(room)); ok {
+		return piece, err
+	}
+	n, err := readFull(s.r, room)
+	return room[:n], err
 }
 
-// next returns the next len(buf) bytes, in buf or in the source's own memory,
-// where they stay as they are until the following call. Fewer bytes come with
-// an error only, with io.EOF at the source's regular end.
-func (s *source) next(buf []byte) ([]byte, error) {
-	if s.memory == nil {
-		n, err := readFull(s.r, buf)
-		return buf[:n], err
+// firstRoom is how much room for a segment there is at first when nothing is
+// known of its size.
+const firstRoom = 4 << 10
+
+// nextIn is next for n bytes with room in *buf, which grows as they come, from
+// a first guess on: nothing large is allocated for a small stream. In *buf
+// there is space for a nonce before them and for a tag behind.
+func (s *source) nextIn(buf *[]byte, n, guess int) ([]byte, error) {
+	if piece, ok, err := s.lend(n); ok {
+		return piece, err
 	}
-	s.piece = borrow{limit: len(buf)}
-	s.memory.WriteTo(&s.piece) // its only error is errBorrowed
-	if len(s.piece.b) < len(buf) {
-		return s.piece.b, io.EOF
+	*buf = grown(*buf, min(n, guess)+format.SegmentOverhead, n+format.SegmentOverhead)
+	for have := 0; ; {
+		end := min(n, len(*buf)-format.SegmentOverhead)
+		room := (*buf)[format.NonceSize:][:end]
+		m, err := readFull(s.r, room[have:])
+		if have += m; err != nil || have == n {
+			return room[:have], err
+		}
+		*buf = grown(*buf, len(*buf)+1, n+format.SegmentOverhead)
 	}
-	return s.piece.b, nil
+}
+
+// lend returns the next n bytes in the source's own memory, where they stay as
+// they are until the following call; not ok if it cannot lend them.
+func (s *source) lend(n int) (piece []byte, ok bool, err error) {
+	switch r := s.r.(type) {
+	case *bytes.Reader:
+		s.piece = borrow{limit: n}
+		r.WriteTo(&s.piece) // its only error is errBorrowed
+		if piece = s.piece.b; len(piece) < n {
+			err = io.EOF
+		}
+		return piece, true, err
+	case *bufio.Reader:
+		if r.Size() < n {
+			return nil, false, nil
+		}
+		piece, err = r.Peek(n)
+		r.Discard(len(piece))
+		return piece, true, sourceError(err)
+	}
+	return nil, false, nil
+}
+
+// lendLasting makes s lend only what stays as it is for good, for a reader
+// that takes pieces before it is done with those before them.
+func (s *source) lendLasting() {
+	if _, ok := s.r.(*bytes.Reader); !ok {
+		s.r = struct{ io.Reader }{s.r}
+	}
+}
+
+// grown returns buf with at least n bytes, n being at most limit. A buffer that
+// is too small is cleared, and its successor at least twice as large.
+func grown(buf []byte, n, limit int) []byte {
+	if n <= len(buf) {
+		return buf
+	}
+	larger := make([]byte, min(limit, max(n, 2*len(buf))))
+	copy(larger, buf)
+	clear(buf)
+	return larger
 }
 
 // A borrow is an io.Writer that takes up to limit bytes and keeps the slice
@@ -48,6 +106,19 @@ var errBorrowed = errors.New("borrowed")
 func (w *borrow) Write(p []byte) (int, error) {
 	w.b = p[:min(len(p), w.limit)]
 	return len(w.b), errBorrowed
+}
+
+// memoryOf returns all the bytes of a bytes.Reader, nil for other sources.
+func memoryOf(src io.ReaderAt) []byte {
+	r, ok := src.(*bytes.Reader)
+	if !ok {
+		return nil
+	}
+	whole := *r // whose position is moved instead of r's
+	whole.Seek(0, io.SeekStart)
+	b := borrow{limit: math.MaxInt}
+	whole.WriteTo(&b)
+	return b.b
 }
 
 // maxEmptyReads is how many reads of nothing, without an error, a source may
@@ -72,13 +143,45 @@ func readFull(src io.Reader, buf []byte) (n int, err error) {
 			return n, io.EOF
 		}
 		if err != nil {
-			return n, fmt.Errorf("stream: reading the source: %w", err)
+			return n, sourceError(err)
 		}
 		if m > 0 {
 			empty = 0
 		} else if empty++; empty == maxEmptyReads {
-			return n, fmt.Errorf("stream: reading the source: %w", io.ErrNoProgress)
+			return n, sourceError(io.ErrNoProgress)
 		}
 	}
 	return n, nil
+}
+
+func sourceError(err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	return fmt.Errorf("stream: reading the source: %w", err)
+}
+
+// spare returns memory of a destination in which may be prepared what is then
+// written to it, so that it need not be copied there; most have none.
+func spare(dst io.Writer) []byte {
+	var room []byte
+	switch d := dst.(type) {
+	case *bytes.Buffer:
+		room = d.AvailableBuffer()
+	case *bufio.Writer:
+		room = d.AvailableBuffer()
+	}
+	return room[:cap(room)]
+}
+
+// writeAll writes b to a destination.
+func writeAll(dst io.Writer, b []byte) (int, error) {
+	n, err := dst.Write(b)
+	if err == nil && n != len(b) {
+		err = io.ErrShortWrite
+	}
+	if err != nil {
+		err = fmt.Errorf("stream: writing to the destination: %w", err)
+	}
+	return n, err
 }

@@ -99,6 +99,10 @@ func TestDeclaredSize(t *testing.T) {
 			for what, copyTo := range map[string]func(w *stream.EncryptWriter) error{
 				"Write": func(w *stream.EncryptWriter) error { _, err := w.Write(plaintext); return err },
 				"ReadFrom": func(w *stream.EncryptWriter) error {
+					_, err := w.ReadFrom(struct{ io.Reader }{bytes.NewReader(plaintext)})
+					return err
+				},
+				"ReadFrom memory": func(w *stream.EncryptWriter) error {
 					_, err := w.ReadFrom(bytes.NewReader(plaintext))
 					return err
 				},
@@ -167,7 +171,7 @@ func TestDecryptClose(t *testing.T) {
 	plaintext := content(3 * segmentSize)
 	stored := encrypt(t, plaintext, small())
 	for _, before := range []int{0, 10, segmentSize, len(plaintext)} {
-		r, err := stream.NewDecryptReader(t.Context(), bytes.NewReader(stored), testKey, nil)
+		r, err := stream.NewDecryptReader(t.Context(), bytes.NewReader(stored), testKey, reading())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -188,7 +192,7 @@ func TestDecryptClose(t *testing.T) {
 			t.Errorf("Read after %d bytes and Close: %d, %v", before, n, err)
 		}
 	}
-	at, err := stream.NewDecryptReaderAt(t.Context(), bytes.NewReader(stored), int64(len(stored)), testKey, nil)
+	at, err := stream.NewDecryptReaderAt(t.Context(), bytes.NewReader(stored), int64(len(stored)), testKey, reading())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -466,7 +470,7 @@ func TestNotAStream(t *testing.T) {
 
 func TestVerifyHonoursContext(t *testing.T) {
 	stored := encrypt(t, content(100*segmentSize), small())
-	r, err := stream.NewDecryptReaderAt(t.Context(), bytes.NewReader(stored), int64(len(stored)), testKey, nil)
+	r, err := stream.NewDecryptReaderAt(t.Context(), bytes.NewReader(stored), int64(len(stored)), testKey, reading())
 	if err != nil {
 		t.Fatal(err)
 	}

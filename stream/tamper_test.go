@@ -30,7 +30,7 @@ func refused(err error) bool {
 // error, the same twice, and release nothing but a prefix of the plaintext.
 func mustRefuse(t *testing.T, what string, tampered, plaintext []byte) {
 	t.Helper()
-	r, err := stream.NewDecryptReader(t.Context(), bytes.NewReader(tampered), testKey, nil)
+	r, err := stream.NewDecryptReader(t.Context(), bytes.NewReader(tampered), testKey, reading())
 	var got bytes.Buffer
 	if err == nil {
 		_, err = r.WriteTo(&got)
@@ -50,7 +50,7 @@ func mustRefuse(t *testing.T, what string, tampered, plaintext []byte) {
 			t.Fatalf("%s, by %d: %d bytes, %v", what, step, len(read), err)
 		}
 	}
-	at, err := stream.NewDecryptReaderAt(t.Context(), bytes.NewReader(tampered), int64(len(tampered)), testKey, nil)
+	at, err := stream.NewDecryptReaderAt(t.Context(), bytes.NewReader(tampered), int64(len(tampered)), testKey, reading())
 	if err == nil {
 		err = at.Verify(t.Context())
 		if _, again := at.ReadAt(make([]byte, 1), 0); err == nil || err != again && at.Size() > 0 {
@@ -64,7 +64,7 @@ func mustRefuse(t *testing.T, what string, tampered, plaintext []byte) {
 
 func readTampered(t *testing.T, tampered []byte, step int) ([]byte, error) {
 	t.Helper()
-	r, err := stream.NewDecryptReader(t.Context(), bytes.NewReader(tampered), testKey, nil)
+	r, err := stream.NewDecryptReader(t.Context(), bytes.NewReader(tampered), testKey, reading())
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +199,7 @@ func TestSegmentErrorTellsWhere(t *testing.T) {
 	if !errors.As(err, &e) || e.Index != 2 || e.Offset != 2*segmentSize || !errors.Is(err, stream.ErrAuth) {
 		t.Errorf("%v", err)
 	}
-	at, err := stream.NewDecryptReaderAt(t.Context(), bytes.NewReader(stored), int64(len(stored)), testKey, nil)
+	at, err := stream.NewDecryptReaderAt(t.Context(), bytes.NewReader(stored), int64(len(stored)), testKey, reading())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +222,7 @@ func TestRejectedPlaintextIsNotLeft(t *testing.T) {
 	plaintext := content(segmentSize)
 	stored := encrypt(t, plaintext, small())
 	stored[len(stored)-29] ^= 1 // the tag of segment 0
-	r, err := stream.NewDecryptReader(t.Context(), bytes.NewReader(stored), testKey, nil)
+	r, err := stream.NewDecryptReader(t.Context(), bytes.NewReader(stored), testKey, reading())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,6 +76,7 @@ func vectorReader(t *testing.T, c *vectors.Case) (keywrap.Unwrapper, *stream.Dec
 		MaxHeaderSize:   c.MaxHeaderSize,
 		MaxSegmentSize:  c.MaxSegmentSize,
 		DetachedHeader:  c.Header,
+		Workers:         workers,
 	}
 }
 
