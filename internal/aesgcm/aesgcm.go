@@ -87,6 +87,15 @@ func Available() []Implementation {
 // error is for a key of another size.
 func New(key []byte) (cipher.AEAD, error) { return NewWith(chosen, key) }
 
+// Clear overwrites the key schedule of an AEAD from this package that a kernel
+// uses; the standard library's cannot be cleared. No other call of a may follow
+// or be under way.
+func Clear(a cipher.AEAD) {
+	if k, ok := a.(interface{ clear() }); ok {
+		k.clear()
+	}
+}
+
 // NewWith is [New] by the given implementation, which is an available one.
 func NewWith(i Implementation, key []byte) (cipher.AEAD, error) {
 	if len(key) != KeySize {

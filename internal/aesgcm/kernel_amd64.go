@@ -79,6 +79,9 @@ func (g *gcm512) Overhead() int  { return TagSize }
 func (g *gcm256) NonceSize() int { return NonceSize }
 func (g *gcm256) Overhead() int  { return TagSize }
 
+func (g *gcm512) clear() { g.ctx = context{} }
+func (g *gcm256) clear() { g.ctx = context{} }
+
 func (g *gcm512) Seal(dst, nonce, plaintext, ad []byte) []byte {
 	ret, out := prepareSeal(dst, nonce, plaintext, ad)
 	tag := &out[len(plaintext)]

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/bulla-format/bulla/format"
+	"github.com/bulla-format/bulla/internal/aesgcm"
 )
 
 // nonces draws random nonces, many at a time: one call of the system's random
@@ -99,11 +100,15 @@ func (e *epochs) at(index int64) aead {
 	return c.aead
 }
 
-// close clears the stream key, and lets go of the AEADs, which have epoch keys.
+// close clears the stream key and, as far as AEADs can be cleared, the epoch
+// keys, and lets go of them.
 func (e *epochs) close() {
 	clear(e.key[:])
+	if c := e.current.Swap(nil); c != nil {
+		aesgcm.Clear(c.aead.AEAD)
+	}
+	aesgcm.Clear(e.first.aead.AEAD)
 	e.first = cipherState{}
-	e.current.Store(nil)
 }
 
 // A Sealer seals segments in any order. It is safe for concurrent use.

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/bulla-format/bulla/format"
+	"github.com/bulla-format/bulla/internal/aesgcm"
 )
 
 // suites are those that the cryptographic module in force allows.
@@ -412,6 +413,33 @@ func BenchmarkSeal(b *testing.B) {
 					s.Seal(dst, plaintext, i, false)
 				}
 			})
+		}
+	}
+}
+
+// TestCloseClearsKernels keeps the AEADs of epochs beyond Close: what they had of
+// their keys is gone.
+func TestCloseClearsKernels(t *testing.T) {
+	if aesgcm.Chosen() == aesgcm.Standard {
+		t.Skip("the standard library's AES-GCM cannot be cleared")
+	}
+	var n [format.NonceSize]byte
+	seal := func(a cipher.AEAD) []byte { return a.Seal(nil, n[:], []byte("data"), nil) }
+	cleared, err := aesgcm.New(make([]byte, aesgcm.KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	aesgcm.Clear(cleared)
+	for _, index := range []int64{0, 1 << 20} {
+		s, _ := pair(t, testKeys(t, format.AES256GCM, 12))
+		s.Seal(make([]byte, 0, format.SegmentOverhead), nil, index, true)
+		first, current := s.epochs.first.aead.AEAD, s.epochs.current.Load().aead.AEAD
+		if bytes.Equal(seal(first), seal(cleared)) || bytes.Equal(seal(current), seal(cleared)) {
+			t.Fatal("there is no key to clear")
+		}
+		s.Close()
+		if !bytes.Equal(seal(first), seal(cleared)) || !bytes.Equal(seal(current), seal(cleared)) {
+			t.Errorf("after segment %d, a key is left", index)
 		}
 	}
 }
