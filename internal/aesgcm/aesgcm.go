@@ -50,11 +50,11 @@ func (i Implementation) String() string {
 }
 
 // chosen is what New uses.
-var chosen = choose(os.LookupEnv("BULLA_AESGCM"))
+var chosen = choose(os.Getenv("BULLA_AESGCM"))
 
-func choose(name string, named bool) Implementation {
+func choose(name string) Implementation {
 	available := Available()
-	if !named {
+	if name == "" {
 		return available[len(available)-1]
 	}
 	for _, i := range available {

@@ -11,7 +11,7 @@ func (k *kernel) setup() string {
 	body := join(
 		ins("MOVQ", "ctx+0(FP)", "DI"),
 		ins("MOVQ", "key+8(FP)", "SI"),
-		expandKey(),
+		k.expandKey(),
 		hashKey(),
 		k.powers(),
 		k.halfSums(),
@@ -24,13 +24,16 @@ func (k *kernel) setup() string {
 // expandKey is FIPS 197 §5.2. SubWord is done by the last round's instruction
 // on four equal columns, which ShiftRows leaves alone; unlike a table it has
 // the same time for every key.
-func expandKey() (c code) {
+func (k *kernel) expandKey() (c code) {
 	even, odd, t, u, rcon, none := vec{0, 16}, vec{1, 16}, vec{2, 16}, vec{3, 16}, vec{4, 16}, vec{5, 16}
 	put := func(i int, key vec) code {
-		return join(
+		c := join(
 			ins("VINSERTI128", 1, key, key.y(), t.y()),
-			store(t.y(), at("DI", 64*i)),
-			store(t.y(), at("DI", 64*i+32)))
+			store(t.y(), at("DI", 64*i)))
+		if k.wide() {
+			c = join(c, store(t.y(), at("DI", 64*i+32)))
+		}
+		return c
 	}
 	// prefix replaces each word by the sum of it and those before it.
 	prefix := func(key vec) code {
@@ -79,9 +82,8 @@ func hashKey() code {
 		xor(t, h, h))
 }
 
-// powers fills the table from H^1 up to at least as many as a batch has blocks,
-// two in a register, the higher one first. Doubling keeps the dependent
-// products few.
+// powers fills the table from H^1 up to as many as a batch has blocks, two in a
+// register, the higher one first. Doubling keeps the dependent products few.
 func (k *kernel) powers() (c code) {
 	h, pair := vec{0, 16}, vec{1, 32}
 	slot := func(j int) string { return at("DI", tableEnd-32*(j+1)) } // holds H^(2j+2), H^(2j+1)
@@ -93,10 +95,10 @@ func (k *kernel) powers() (c code) {
 	highest, factor := pair, vec{2, 32}
 	for have := 1; 32*have < k.batch(); have *= 2 {
 		c = join(c, ins("VPERM2I128", 0, highest, highest, factor)) // H^(2*have), twice
-		for j := range have {
-			a, d := vec{3, 32}, vec{4 + j%4, 32}
-			c = join(c, load(slot(j), a), k.dot(a, factor, d), store(d, slot(have+j)))
-			highest = d
+		highest = vec{4, 32}
+		for j := range min(have, k.batch()/32-have) {
+			a := vec{3, 32}
+			c = join(c, load(slot(j), a), k.dot(a, factor, highest), store(highest, slot(have+j)))
 		}
 	}
 	return c

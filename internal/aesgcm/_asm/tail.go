@@ -17,7 +17,8 @@ func (k *kernel) tail(open bool) (c code) {
 		k.keystream(),
 		move(k.HI, state),
 		k.clearSums())
-	for i, a := range k.A {
+	last := k.vectors - 1 // never whole
+	for i, a := range k.A[:last] {
 		c = join(c,
 			ins("CMPQ", "R9", k.width),
 			ins("JB", fmt.Sprintf("part%d", i)),
@@ -31,11 +32,12 @@ func (k *kernel) tail(open bool) (c code) {
 		if i == 0 {
 			c = join(c, xor(state, k.D0, k.D0), zero(state))
 		}
-		c = join(c, k.hashVector(k.width, "DX", i*k.width))
-		if i < k.vectors-1 {
-			c = join(c, ins("SUBQ", k.width, "R9"), ins("JZ", "sum"))
-		}
+		c = join(c,
+			k.hashVector(k.width, "DX", i*k.width),
+			ins("SUBQ", k.width, "R9"),
+			ins("JZ", "sum"))
 	}
+	c = join(c, ins("JMP", fmt.Sprintf("part%d", last)))
 	for i := range k.A {
 		c = join(c, label(fmt.Sprintf("part%d", i)))
 		if i > 0 {
@@ -43,7 +45,7 @@ func (k *kernel) tail(open bool) (c code) {
 				move(k.A[i], k.A[0]),
 				ins("ADDQ", i*k.width, "SI"), ins("ADDQ", i*k.width, "R8"), ins("ADDQ", i*k.width, "DX"))
 		}
-		if i < k.vectors-1 {
+		if i < last {
 			c = join(c, ins("JMP", "part"))
 		}
 	}
