@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -17,9 +19,11 @@ import (
 // they are.
 type answer struct {
 	source  *source
-	ctx     context.Context // of the request; its cause is errStalled when timer fired
+	ctx     context.Context // of the request; its cause is errStalled when watch ended it
 	cancel  context.CancelCauseFunc
-	timer   *time.Timer // runs while something is waited for
+	timer   *time.Timer // calls watch
+	waiting atomic.Bool // for the answer, or for a byte of its body
+	moved   atomic.Bool // since watch looked
 	body    io.ReadCloser
 	start   int64
 	end     int64
@@ -37,15 +41,18 @@ func (s *source) request(ctx context.Context, start, end int64, version *string)
 	in.VersionId = version
 	a := &answer{source: s}
 	a.ctx, a.cancel = context.WithCancelCause(ctx)
-	a.timer = time.AfterFunc(s.stall, func() { a.cancel(errStalled) })
+	a.waiting.Store(true)
+	a.timer = time.AfterFunc(math.MaxInt64, a.watch)
+	a.timer.Reset(s.stall) // not before a.timer is set, which watch uses
 	s.requests.Add(1)
 	out, err := s.client.GetObject(a.ctx, &in)
-	a.timer.Stop()
+	a.waiting.Store(false)
+	a.moved.Store(true)
 	if err != nil {
 		if context.Cause(a.ctx) == errStalled {
 			err = &bodyError{errStalled}
 		}
-		a.cancel(nil)
+		a.stop()
 		return nil, err
 	}
 	a.body = out.Body
@@ -112,10 +119,11 @@ func parseContentRange(v string) (start, end, total int64, ok bool) {
 // fill reads len(p) bytes of the body; if it breaks off before that, the error
 // is a *bodyError.
 func (a *answer) fill(p []byte) error {
+	a.waiting.Store(true)
+	defer a.waiting.Store(false)
 	for len(p) > 0 {
-		a.timer.Reset(a.source.stall)
 		n, err := a.body.Read(p)
-		a.timer.Stop()
+		a.moved.Store(true)
 		a.source.bytes.Add(int64(n))
 		p = p[n:]
 		switch {
@@ -132,6 +140,19 @@ func (a *answer) fill(p []byte) error {
 	return nil
 }
 
+// watch ends the request if it is waited for and nothing has come since watch
+// looked. It looks again and again because setting a timer for each read is a
+// thirtieth of what reading a fast body costs.
+func (a *answer) watch() {
+	switch {
+	case a.ctx.Err() != nil: // it has ended
+	case a.waiting.Load() && !a.moved.Swap(false):
+		a.cancel(errStalled)
+	default:
+		a.timer.Reset(a.source.stall)
+	}
+}
+
 // all reads the answer's bytes and closes it. The caller has bounded what it
 // asked for.
 func (a *answer) all() ([]byte, error) {
@@ -142,7 +163,11 @@ func (a *answer) all() ([]byte, error) {
 
 // Close ends the request. What of the body was not read does not come.
 func (a *answer) Close() {
-	a.timer.Stop()
-	a.cancel(nil)
+	a.stop()
 	a.body.Close()
+}
+
+func (a *answer) stop() {
+	a.cancel(nil) // first, so that watch does not set the timer again
+	a.timer.Stop()
 }

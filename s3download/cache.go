@@ -8,7 +8,7 @@ import (
 // A cache keeps the plaintext of the segments that were used last, and knows
 // which segments are being fetched for it.
 type cache struct {
-	buffers buffers
+	buffers *buffers
 	limit   int // segments to keep
 
 	mu      sync.Mutex
@@ -137,29 +137,36 @@ func firstKey[V any](m map[int64]V, first, end int64) int64 {
 	return end
 }
 
-// buffers are empty slices with room for a segment's plaintext. They are safe
-// for concurrent use.
+// buffers are empty slices with room for a segment. What was put back last is
+// got first, for the CPU's caches may still hold it. They are safe for
+// concurrent use.
 type buffers struct {
-	free chan []byte
 	size int
+
+	mu   sync.Mutex
+	free [][]byte // up to its capacity
 }
 
-func newBuffers(keep, size int) buffers {
-	return buffers{make(chan []byte, keep), size}
+func newBuffers(keep, size int) *buffers {
+	return &buffers{size: size, free: make([][]byte, 0, keep)}
 }
 
 func (b *buffers) get() []byte {
-	select {
-	case p := <-b.free:
-		return p
-	default:
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := len(b.free)
+	if n == 0 {
 		return make([]byte, 0, b.size)
 	}
+	p := b.free[n-1]
+	b.free = b.free[:n-1]
+	return p
 }
 
 func (b *buffers) put(p []byte) {
-	select {
-	case b.free <- p[:0]:
-	default:
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.free) < cap(b.free) {
+		b.free = append(b.free, p[:0])
 	}
 }

@@ -89,7 +89,7 @@ func (o *Object) inOrder(first int64, use func(plain []byte) error) error {
 	for first < end || len(windows) > 0 {
 		for ; first < end && len(windows) < o.options.Concurrency; first += size {
 			r := o.newRun(ctx, first, min(first+size, end))
-			windows = append(windows, start(&wg, r, &free))
+			windows = append(windows, start(&wg, r, free))
 		}
 		w := windows[0]
 		windows = windows[1:]
@@ -148,7 +148,11 @@ func (o *Object) DownloadTo(ctx context.Context, dst io.WriterAt) error {
 }
 
 func (o *Object) downloadRun(r *run, dst io.WriterAt) error {
-	buf := make([]byte, 0, o.plainSize(r.index))
+	buf := o.cache.buffers.get()
+	defer func() {
+		clear(buf[:cap(buf)])
+		o.cache.buffers.put(buf)
+	}()
 	return r.each(
 		func() []byte { return buf },
 		func(index int64, plain []byte) error {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -71,6 +72,7 @@ type fault struct {
 	hang  bool                                              // no answer before the context's end
 	early int                                               // if positive, the body ends after that many bytes less one
 	with  error                                             // and with this error; errHang: not before the context's end
+	slow  time.Duration                                     // before the answer, and before each read of the body
 	edit  func(out *s3.GetObjectOutput, body []byte) []byte // of the answer
 }
 
@@ -151,6 +153,11 @@ func (f *fakeS3) GetObject(ctx context.Context, in *s3.GetObjectInput, _ ...func
 		f.mu.Lock()
 		return nil, ctx.Err()
 	}
+	if fault.slow > 0 {
+		f.mu.Unlock()
+		time.Sleep(fault.slow)
+		f.mu.Lock()
+	}
 	if fault.err != nil {
 		return nil, fault.err
 	}
@@ -180,7 +187,7 @@ func (f *fakeS3) GetObject(ctx context.Context, in *s3.GetObjectInput, _ ...func
 		body = body[:min(fault.early-1, len(body))]
 	}
 	f.open++
-	out.Body = &fakeBody{fake: f, ctx: ctx, rest: body, with: fault.with}
+	out.Body = &fakeBody{fake: f, ctx: ctx, rest: body, with: fault.with, slow: fault.slow}
 	return out, nil
 }
 
@@ -189,11 +196,18 @@ type fakeBody struct {
 	ctx    context.Context
 	rest   []byte
 	with   error
+	slow   time.Duration
 	closed bool
 }
 
 // Read gives at most 3000 bytes at a time, so that nobody relies on more.
 func (b *fakeBody) Read(p []byte) (int, error) {
+	if b.slow > 0 {
+		select {
+		case <-time.After(b.slow):
+		case <-b.ctx.Done():
+		}
+	}
 	if err := b.ctx.Err(); err != nil {
 		return 0, err
 	}

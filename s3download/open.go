@@ -31,6 +31,7 @@ type Object struct {
 	layout  format.Layout
 	options Options
 	cache   *cache
+	stored  *buffers        // for segments as they are stored
 	ctx     context.Context // of requests after Open; Close cancels it
 	cancel  context.CancelCauseFunc
 
@@ -90,6 +91,7 @@ func Open(ctx context.Context, client Client, in *s3.GetObjectInput, keys keywra
 	object.ended = r.Info().PlaintextSize == format.UnknownSize
 	object.ctx, object.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	object.cache = newCache(options.CacheSize, object.layout.SegmentSize(), object.plainSize(0))
+	object.stored = newBuffers(options.Concurrency, object.plainSize(0)+format.SegmentOverhead)
 	if err := object.keep(opening.extents); err != nil {
 		object.Close()
 		return nil, src.named(err)

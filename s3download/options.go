@@ -52,8 +52,8 @@ type Options struct {
 	Retries int
 
 	// StallTimeout is how long to wait for an answer, the SDK's own retries
-	// included, and for each further byte of a body; then the request has
-	// failed. The default is one minute.
+	// included, and for each further byte of a body, there up to twice as
+	// long; then the request has failed. The default is one minute.
 	StallTimeout time.Duration
 }
 

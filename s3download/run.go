@@ -15,7 +15,7 @@ type run struct {
 	index, end int64
 	answer     *answer // nil when no request is under way
 	until      int64   // the request is for the segments up to until-1
-	stored     []byte
+	stored     []byte  // a buffer of the object's, until close
 }
 
 func (o *Object) newRun(ctx context.Context, first, end int64) *run {
@@ -45,7 +45,7 @@ func (r *run) next(dst []byte) ([]byte, error) {
 		return nil, o.source.explain(err)
 	}
 	if r.index+1 == r.until {
-		r.close()
+		r.leave()
 	}
 	plain, err := o.stream.OpenSegment(dst, stored, r.index)
 	if err != nil {
@@ -66,23 +66,32 @@ func (r *run) fill(stored []byte) (err error) {
 		}
 	}
 	if err := r.answer.fill(stored); err != nil {
-		r.close()
+		r.leave()
 		return err
 	}
 	return nil
 }
 
-// close ends the request that is under way.
-func (r *run) close() {
+// leave ends the request that is under way.
+func (r *run) leave() {
 	if r.answer != nil {
 		r.answer.Close()
 		r.answer = nil
 	}
 }
 
+// close ends the request that is under way and gives the buffer back.
+func (r *run) close() {
+	r.leave()
+	if r.stored != nil {
+		r.object.stored.put(r.stored)
+		r.stored = nil
+	}
+}
+
 func (r *run) buffer(size int) []byte {
-	if cap(r.stored) < size {
-		r.stored = make([]byte, size)
+	if r.stored == nil {
+		r.stored = r.object.stored.get()
 	}
 	return r.stored[:size]
 }

@@ -2,6 +2,7 @@ package s3upload
 
 import (
 	"bytes"
+	"context"
 	"crypto/fips140"
 	"encoding/base64"
 	"encoding/hex"
@@ -194,5 +195,34 @@ func TestSourceSticky(t *testing.T) {
 		if n, err := s.Read(b); n != 0 || err != errSource {
 			t.Fatalf("read %d bytes, %v", n, err)
 		}
+	}
+}
+
+// TestSourceOfMemory checks that package stream gets a bytes.Reader as it is,
+// unless there is something to verify.
+func TestSourceOfMemory(t *testing.T) {
+	memory := bytes.NewReader([]byte("text"))
+	if r := newSource(t.Context(), memory, nil); r != memory {
+		t.Errorf("%T", r)
+	}
+	for _, r := range []io.Reader{newSource(t.Context(), memory, make([]checksum, 1)), newSource(t.Context(), strings.NewReader("text"), nil)} {
+		if _, ok := r.(*source); !ok {
+			t.Errorf("%T", r)
+		}
+	}
+}
+
+// TestStoredBodyCancelled checks that nothing more is read once ctx has ended.
+func TestStoredBodyCancelled(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	memory := bytes.NewReader([]byte("text"))
+	tr := &transfer{ctx: ctx, stop: stop, src: memory, limit: 100, total: 4, options: &Options{}}
+	p := make([]byte, 1)
+	if n, err := (storedBody{tr}).Read(p); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	stop()
+	if n, err := (storedBody{tr}).Read(p); n != 0 || !errors.Is(err, context.Canceled) || memory.Len() != 3 || !errors.Is(tr.err, context.Canceled) {
+		t.Errorf("%d bytes, %v, %d left, kept %v", n, err, memory.Len(), tr.err)
 	}
 }

@@ -22,7 +22,8 @@ type transfer struct {
 	client   Client
 	options  *Options
 	in       *s3.PutObjectInput // a copy: the SDK's uploader changes it
-	stop     context.CancelFunc // ends what is still going on
+	ctx      context.Context    // of what is still going on
+	stop     context.CancelFunc // ends it
 	src      io.Reader          // of the stored bytes
 	partSize int64
 	limit    int64 // stored bytes that fit into the parts
@@ -55,6 +56,9 @@ type storedBody struct{ t *transfer }
 
 func (b storedBody) Read(p []byte) (int, error) {
 	t := b.t
+	if err := t.ctx.Err(); err != nil {
+		return 0, t.fail(err)
+	}
 	// One byte too many tells a stream that fits exactly from one that does not.
 	n, err := t.src.Read(p[:min(int64(len(p)), t.limit-t.produced+1)])
 	t.mu.Lock()

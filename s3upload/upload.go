@@ -144,7 +144,7 @@ func (u *Uploader) Upload(ctx context.Context, in *s3.PutObjectInput) (*Result, 
 	put.ContentLength = nil
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	r, err := stream.NewEncryptReader(ctx, &source{ctx: ctx, body: put.Body, sums: sums}, u.keys, encrypt)
+	r, err := stream.NewEncryptReader(ctx, newSource(ctx, put.Body, sums), u.keys, encrypt)
 	if err != nil {
 		return nil, fmt.Errorf("s3upload: %w", err)
 	}
@@ -153,7 +153,7 @@ func (u *Uploader) Upload(ctx context.Context, in *s3.PutObjectInput) (*Result, 
 	if err != nil {
 		return nil, fmt.Errorf("s3upload: the stream's own header: %w", err)
 	}
-	t := &transfer{client: u.client, options: &u.options, in: put, stop: stop, src: r, total: format.UnknownSize}
+	t := &transfer{client: u.client, options: &u.options, in: put, ctx: ctx, stop: stop, src: r, total: format.UnknownSize}
 	if encrypt.PlaintextSize != nil {
 		if t.total, err = info.Layout.StoredSize(*encrypt.PlaintextSize); err != nil {
 			return nil, fmt.Errorf("s3upload: %w", err)

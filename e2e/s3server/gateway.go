@@ -21,7 +21,8 @@ type config struct {
 	URL               string // filled in by serve
 	Dir               string // buckets
 	VersionDir        string // old versions; empty: no versioning
-	SideDir           string // attributes, where the file system of Dir has no extended ones
+	SideDir           string // attributes, where the file system of Dir has no extended ones, or if Aside
+	Aside             bool
 	CertFile, KeyFile string // both empty: http
 	Owner, Stranger   account
 }
@@ -116,7 +117,7 @@ func backend(c *config) (*posix.Posix, error) {
 	// In its unset state the copy threshold refuses every CopyObject and UploadPartCopy; 5 GiB is S3's.
 	o := posix.PosixOpts{CopyObjectThreshold: 5 << 30, VersioningDir: c.VersionDir}
 	var m meta.MetadataStorer = meta.XattrMeta{}
-	if (meta.XattrMeta{}).Test(c.Dir) != nil {
+	if c.Aside || (meta.XattrMeta{}).Test(c.Dir) != nil {
 		side, err := meta.NewSideCar(c.SideDir)
 		if err != nil {
 			return nil, fmt.Errorf("s3server: attributes: %w", err)

@@ -35,6 +35,10 @@ type Options struct {
 	// Versioning lets buckets keep the old versions of an object. A bucket starts without versions, as in S3, until
 	// PutBucketVersioning.
 	Versioning bool
+
+	// ManyParts is for uploads of a thousand parts and more: what the gateway keeps about them does not fit into the
+	// extended attributes of every file system, and is kept in files beside.
+	ManyParts bool
 }
 
 // Server is a running S3 server. Its methods are safe for concurrent use.
@@ -96,6 +100,7 @@ func start(o *Options, run func(c *config) (stop func() error, err error)) (_ *S
 		Owner: s.owner, Stranger: s.stranger,
 		Dir:     filepath.Join(s.root, "buckets"),
 		SideDir: filepath.Join(s.root, "attributes"),
+		Aside:   o.ManyParts,
 	}
 	dirs := []string{c.Dir, c.SideDir}
 	if o.Versioning {

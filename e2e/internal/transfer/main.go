@@ -80,7 +80,7 @@ type config struct {
 const bucket, object = "bucket", "object"
 
 func run(ctx context.Context, c *config) (_ *Report, err error) {
-	if c.server, err = s3server.StartProcess(ctx, &s3server.Options{TLS: c.tls}); err != nil {
+	if c.server, err = s3server.StartProcess(ctx, &s3server.Options{TLS: c.tls, ManyParts: true}); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.server.Close()) }()
