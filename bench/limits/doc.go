@@ -8,8 +8,8 @@
 // encrypt a counter, and 3 products for GHASH, which are the least that
 // Karatsuba's method needs when the reduction is put off. BenchmarkLimits times
 // a loop of such steps with nothing in it that waits for something else: no
-// loads, no sums, no reduction. No implementation is faster than that with
-// these instructions.
+// loads, no sums, no reduction. No implementation that computes every round is
+// faster than that with these instructions.
 //
 // Cycles are counted by a chain of additions that wait for each other, one a
 // cycle. Chain and loop take turns, a fraction of a millisecond each, so that
