@@ -50,8 +50,12 @@ func (r *DecryptReader) Info() Info { return *r.info }
 // leaves no plaintext there.
 func (r *DecryptReader) Read(p []byte) (int, error) {
 	for len(r.plain) == 0 {
-		if r.err != nil || len(p) == 0 {
+		if r.err != nil {
+			r.release()
 			return 0, r.err
+		}
+		if len(p) == 0 {
+			return 0, nil
 		}
 		r.next(p)
 	}
@@ -76,10 +80,11 @@ func (r *DecryptReader) WriteTo(dst io.Writer) (total int64, err error) {
 				return total, r.fail(err)
 			}
 		}
-		if r.err == io.EOF {
-			return total, nil
-		}
 		if r.err != nil {
+			r.release()
+			if r.err == io.EOF {
+				return total, nil
+			}
 			return total, r.err
 		}
 		r.next(spare(dst))
@@ -105,7 +110,16 @@ func (r *DecryptReader) fail(err error) error {
 		r.ahead.discard()
 	}
 	r.opener.Close()
+	r.release()
 	return err
+}
+
+// release gives up the buffers, when nothing of them is to be delivered any
+// more.
+func (r *DecryptReader) release() {
+	release(r.stored)
+	release(r.buf)
+	r.stored, r.buf = nil, nil
 }
 
 // next opens the next segment, or batch, and sets plain: in p if it is a

@@ -52,8 +52,12 @@ func (r *EncryptReader) PlaintextCount() int64 { return r.enc.count }
 // plaintext is read into p and sealed there, unless there are Workers.
 func (r *EncryptReader) Read(p []byte) (int, error) {
 	if len(r.pending) == 0 {
-		if r.err != nil || len(p) == 0 {
+		if r.err != nil {
+			r.release()
 			return 0, r.err
+		}
+		if len(p) == 0 {
+			return 0, nil
 		}
 		if r.next(p); len(r.pending) == 0 {
 			return 0, r.err
@@ -77,10 +81,11 @@ func (r *EncryptReader) WriteTo(dst io.Writer) (total int64, err error) {
 				return total, err
 			}
 		}
-		if r.err == io.EOF {
-			return total, nil
-		}
 		if r.err != nil {
+			r.release()
+			if r.err == io.EOF {
+				return total, nil
+			}
 			return total, r.err
 		}
 		r.next(spare(dst))
@@ -94,9 +99,15 @@ func (r *EncryptReader) Close() error {
 	if r.err == nil {
 		r.fail(ErrClosed)
 		r.pending = nil
-		clear(r.buf)
+		r.release()
 	}
 	return nil
+}
+
+// release gives up the buffer, when nothing of it is pending any more.
+func (r *EncryptReader) release() {
+	release(r.buf)
+	r.buf = nil
 }
 
 func (r *EncryptReader) fail(err error) {

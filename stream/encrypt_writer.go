@@ -174,7 +174,7 @@ func (w *EncryptWriter) fail(err error) error {
 	if w.pipeline != nil {
 		w.pipeline.discard()
 	}
-	clear(w.buf)
+	release(w.buf)
 	w.buf, w.batch = nil, nil
 	w.enc.sealer.Close()
 	return err
@@ -204,6 +204,7 @@ func (w *EncryptWriter) advance() error {
 	}
 	if w.pipeline == nil && w.ready == 0 && w.workers > 1 && w.enc.index >= int64(segmentsPerBatch(w.enc.layout.SegmentSize())) {
 		w.pipeline = newPipeline(w.workers, w.enc.sealBatch)
+		release(w.buf)
 		w.begin()
 	}
 	return nil

@@ -81,18 +81,6 @@ func (s *source) lendLasting() {
 	}
 }
 
-// grown returns buf with at least n bytes, n being at most limit. A buffer that
-// is too small is cleared, and its successor at least twice as large.
-func grown(buf []byte, n, limit int) []byte {
-	if n <= len(buf) {
-		return buf
-	}
-	larger := make([]byte, min(limit, max(n, 2*len(buf))))
-	copy(larger, buf)
-	clear(buf)
-	return larger
-}
-
 // A borrow is an io.Writer that takes up to limit bytes and keeps the slice
 // that it was given: for a bytes.Reader, part of its own memory, behind which
 // it stands afterwards.
