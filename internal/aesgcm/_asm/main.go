@@ -39,7 +39,7 @@ func run(check bool) error {
 		return err
 	}
 	if !bytes.Equal(committed, written) {
-		return fmt.Errorf("%s is not what its generator writes: run go run -C internal/aesgcm/_asm .", output)
+		return fmt.Errorf("%s is not what its generator writes: use go run -C internal/aesgcm/_asm . to write it again", output)
 	}
 	return nil
 }
