@@ -11,15 +11,29 @@ import (
 // stream that fits into it more than its encryption.
 const pooledSize = format.DefaultHeaderSize + 1<<format.DefaultSegmentExp + format.SegmentOverhead
 
+// alignment is that of the byte behind a nonce at the start of a large buffer:
+// where vectors are stored across cache lines, AES-GCM loses a twelfth of its
+// speed.
+const alignment = 32
+
 // pool has cleared buffers only.
-var pool = sync.Pool{New: func() any { return new([pooledSize]byte) }}
+var pool = sync.Pool{New: func() any { return (*[pooledSize]byte)(aligned(pooledSize)) }}
+
+func aligned(n int) []byte {
+	const lead = alignment - format.NonceSize
+	return make([]byte, lead+n)[lead:] // a large allocation is aligned itself
+}
 
 // newBuffer returns n zero bytes.
 func newBuffer(n int) []byte {
-	if n <= pooledSize/4 || n > pooledSize {
+	switch {
+	case n <= pooledSize/4:
 		return make([]byte, n)
+	case n > pooledSize:
+		return aligned(n)
+	default:
+		return pool.Get().(*[pooledSize]byte)[:n]
 	}
-	return pool.Get().(*[pooledSize]byte)[:n]
 }
 
 // release clears b, all that a stream has used of a buffer, for the last time

@@ -9,7 +9,9 @@ import (
 	"io"
 	"testing"
 	"testing/iotest"
+	"unsafe"
 
+	"github.com/bulla-format/bulla/format"
 	"github.com/bulla-format/bulla/keywrap"
 )
 
@@ -94,6 +96,19 @@ func TestPooledBuffersAreClear(t *testing.T) {
 		b := pool.Get().(*[pooledSize]byte)
 		if *b != ([pooledSize]byte{}) {
 			t.Errorf("%s: a buffer in the pool is not clear", name)
+		}
+	}
+}
+
+// TestBuffersAreAligned looks at the byte behind a nonce in large buffers.
+func TestBuffersAreAligned(t *testing.T) {
+	for _, n := range []int{pooledSize / 2, pooledSize, pooledSize + 1, 1 << 20, 16<<20 + 28} {
+		for range 3 {
+			b := newBuffer(n)
+			if address := uintptr(unsafe.Pointer(&b[format.NonceSize])); len(b) != n || address%alignment != 0 {
+				t.Errorf("%d bytes: %d bytes, data at %#x", n, len(b), address)
+			}
+			release(b)
 		}
 	}
 }

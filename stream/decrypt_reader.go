@@ -142,8 +142,8 @@ func (r *DecryptReader) next(p []byte) {
 	}
 	size := len(stored) - format.SegmentOverhead
 	if size > len(p) {
-		r.buf = grown(r.buf, size, r.info.SegmentSize)
-		p = r.buf
+		r.buf = grown(r.buf, format.NonceSize+size, format.NonceSize+r.info.SegmentSize)
+		p = r.buf[format.NonceSize:] // where it is aligned
 	}
 	r.plain, err = r.opener.Open(p[:0:size], stored, r.index, final)
 	if err != nil {
