@@ -124,3 +124,70 @@ func TestLinksInDocuments(t *testing.T) {
 		t.Error("no links found")
 	}
 }
+
+// TestFiguresAreMeasured compares README.md's table of throughput with the
+// report that it links to: rows of the same name, columns of the same size.
+func TestFiguresAreMeasured(t *testing.T) {
+	readme := read(t, "README.md")
+	m := regexp.MustCompile(`\]\((bench/results/[^)]*report\.md)\)`).FindStringSubmatch(readme)
+	if m == nil {
+		t.Fatal("README.md does not link to a report")
+	}
+	report := read(t, m[1])
+	encrypt := table(t, report, "## Encrypting\n")
+	decrypt := table(t, report, "## Decrypting\n")
+	figures := table(t, readme, "## Figures\n")
+	compared := 0
+	for name, row := range figures {
+		for size, cell := range row {
+			want := measured(encrypt[name][size]) + " / " + measured(decrypt[name][size])
+			if compared++; cell != want {
+				t.Errorf("%s, %s: README.md says %q, the report %q", name, size, cell, want)
+			}
+		}
+	}
+	if compared < 20 {
+		t.Errorf("only %d figures found in README.md", compared)
+	}
+}
+
+// measured returns a figure without its interval.
+func measured(cell string) string {
+	value, _, _ := strings.Cut(cell, " ±")
+	return value
+}
+
+// table returns the cells, by row and column, of the first Markdown table
+// after the given text.
+func table(t *testing.T, document, text string) map[string]map[string]string {
+	t.Helper()
+	_, rest, ok := strings.Cut(document, text)
+	if !ok {
+		t.Fatalf("%q is not there", text)
+	}
+	var columns []string
+	rows := map[string]map[string]string{}
+	for line := range strings.Lines(rest) {
+		if !strings.Contains(line, "|") {
+			if columns != nil {
+				break
+			}
+			continue
+		}
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		for i := range cells {
+			cells[i] = strings.Trim(strings.TrimSpace(cells[i]), "*")
+		}
+		switch {
+		case columns == nil:
+			columns = cells
+		case strings.HasPrefix(cells[0], "--"):
+		default:
+			rows[cells[0]] = map[string]string{}
+			for i := 1; i < min(len(cells), len(columns)); i++ {
+				rows[cells[0]][columns[i]] = cells[i]
+			}
+		}
+	}
+	return rows
+}
