@@ -84,6 +84,7 @@ func Rewrap(ctx context.Context, header []byte, old keywrap.Unwrapper, new keywr
 		return nil, fmt.Errorf("%w: the stream was re-wrapped %d times, which is as often as it can be", ErrTooLarge, h.Generation)
 	}
 	h.Generation++
+	compact := h.Size == h.MinSize()
 	if err := o.replaceKeys(ctx, h, dataKey, ec, new); err != nil {
 		return nil, err
 	}
@@ -91,7 +92,10 @@ func Rewrap(ctx context.Context, header []byte, old keywrap.Unwrapper, new keywr
 		return nil, err
 	}
 	if least := h.MinSize(); least > h.Size {
-		h.Size = paddedSize(least)
+		h.Size = least
+		if !compact {
+			h.Size = paddedSize(least)
+		}
 	}
 	return appendHeader(h, k)
 }

@@ -191,22 +191,31 @@ func TestRewrapKeepsUnknownExtensions(t *testing.T) {
 	}
 }
 
-// TestRewrapGrowsHeader re-wraps a compact header for more keys than fit.
+// TestRewrapGrowsHeader re-wraps headers for more keys than fit. What was
+// compact stays so.
 func TestRewrapGrowsHeader(t *testing.T) {
 	plaintext := content(segmentSize + 1)
-	stored := encryptFor(t, testKey, plaintext, small())
 	var keys []keywrap.Wrapper
 	for i := range format.MaxWrappedKeys {
 		keys = append(keys, newAESKey(t, fmt.Sprintf("key %d %0200d", i, 0)))
 	}
-	next := rewrapped(t, stored, testKey, keywrap.Multi(keys...), nil)
-	got, info, err := decryptWith(t, keys[31].(keywrap.Unwrapper), next, nil)
-	check(t, "grown", got, err, plaintext)
-	if info.HeaderSize%4096 != 0 {
-		t.Errorf("header of %d bytes", info.HeaderSize)
-	}
-	if _, err := stream.Rewrap(t.Context(), next, keys[0].(keywrap.Unwrapper), testKey, &stream.RewrapOptions{Keep: func(format.WrappedKey) bool { return true }}); !errors.Is(err, format.ErrMalformed) {
-		t.Errorf("33 keys: %v", err)
+	for _, compact := range []bool{false, true} {
+		o := small()
+		o.CompactHeader = compact
+		stored := encryptFor(t, testKey, plaintext, o)
+		next := rewrapped(t, stored, testKey, keywrap.Multi(keys...), nil)
+		got, info, err := decryptWith(t, keys[31].(keywrap.Unwrapper), next, nil)
+		check(t, "grown", got, err, plaintext)
+		h, err := format.ParseHeader(next[:info.HeaderSize])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.HeaderSize <= format.DefaultHeaderSize || compact != (h.Size == h.MinSize()) || compact == (h.Size%4096 == 0) {
+			t.Errorf("compact %v: header of %d bytes, %d needed", compact, info.HeaderSize, h.MinSize())
+		}
+		if _, err := stream.Rewrap(t.Context(), next, keys[0].(keywrap.Unwrapper), testKey, &stream.RewrapOptions{Keep: func(format.WrappedKey) bool { return true }}); !errors.Is(err, format.ErrMalformed) {
+			t.Errorf("33 keys: %v", err)
+		}
 	}
 }
 
