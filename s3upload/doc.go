@@ -16,6 +16,40 @@
 // rule for incomplete multipart uploads all the same: a process that dies
 // aborts nothing.
 //
+// # Where the header is
+//
+// In front of the payload, in the same object, unless the options say
+// otherwise. Elsewhere it can be replaced, for a re-wrap, without touching the
+// payload, and package s3download finds it by itself.
+//
+// With Options.HeaderInMetadata the header is in the object's user metadata. An
+// object and its header are still one thing, written, replaced and deleted in
+// one step; it costs no request. What copies the object must copy the metadata.
+//
+// With Options.HeaderSuffix the header is an object beside the payload, written
+// when all of the payload is at the store, just before that becomes visible. If
+// it then does not become visible, the header is taken back: deleted, or
+// replaced by the one that stood there before. What could not be undone is in
+// [*UploadError]. Such an upload also takes the permissions s3:GetObject and
+// s3:DeleteObject, and s3:DeleteObjectVersion in a bucket that keeps versions.
+//
+//   - Replacing a pair takes two steps. In between, the old payload stands beside
+//     the new header, and readers get stream.ErrAuth, with the advice to open
+//     again. A process that dies there leaves it so, and only a bucket that keeps
+//     versions then still has the old header.
+//   - Uploads to one key at the same time can leave the payload of one beside the
+//     header of the other. IfNoneMatch, which the header object gets too, keeps
+//     them apart.
+//   - Whoever deletes the header object makes the payload unreadable for good.
+//     Whoever deletes the payload, or uploads to its key with the header in
+//     another place, leaves the header object.
+//
+// # Re-wrapping and copying
+//
+// [Rewrap] replaces the header of an object for other wrapping keys, and [Copy]
+// and [Move] bring an object to another place; the store copies the payload by
+// itself. [Delete] deletes a payload and then the header beside it.
+//
 // # What is about the plaintext
 //
 // Body, ContentLength, ContentMD5 and the Checksum fields of the PutObjectInput

@@ -41,6 +41,13 @@ type UploadError struct {
 	// sent, and no answer came that settles it: the object may be stored, and
 	// is then whole.
 	MayBeStored bool
+
+	// HeaderKey is the header object that was sent, empty if none was.
+	// HeaderErr is why it could not be taken back: a payload that stood there
+	// before may then be without its header. nil: the pair is as it was, or
+	// MayBeStored.
+	HeaderKey string
+	HeaderErr error
 }
 
 func (e *UploadError) Error() string {
@@ -51,6 +58,9 @@ func (e *UploadError) Error() string {
 	}
 	if e.AbortErr != nil {
 		fmt.Fprintf(&b, "; its parts stay and are billed, because aborting failed too: abort the multipart upload %q: %v", e.UploadID, e.AbortErr)
+	}
+	if e.HeaderErr != nil {
+		fmt.Fprintf(&b, "; its header object %.1024q could not be taken back: upload again, or restore that object, for a payload from before cannot be read without: %v", e.HeaderKey, e.HeaderErr)
 	}
 	return b.String()
 }
@@ -73,10 +83,15 @@ func noSuchUpload(err error) bool {
 // own failure is not, nor an unknown upload id: an earlier attempt of the SDK's
 // may have completed it.
 func refused(err error) bool {
-	resp, ok := errors.AsType[*smithyhttp.ResponseError](err)
-	if !ok || noSuchUpload(err) {
-		return false
+	code := statusOf(err)
+	return code >= http.StatusBadRequest && code < http.StatusInternalServerError && !noSuchUpload(err)
+}
+
+// statusOf returns the HTTP status of the store's answer that err is, 0 if it
+// is none.
+func statusOf(err error) int {
+	if resp, ok := errors.AsType[*smithyhttp.ResponseError](err); ok {
+		return resp.HTTPStatusCode()
 	}
-	code := resp.HTTPStatusCode()
-	return code >= http.StatusBadRequest && code < http.StatusInternalServerError
+	return 0
 }

@@ -490,7 +490,7 @@ func TestCompleteOfLess(t *testing.T) {
 		{10, &transfer{produced: 10, total: format.UnknownSize}, stream.ErrSizeMismatch},
 		{10, &transfer{produced: 10, ended: true, err: errCall}, errCall},
 	} {
-		if err := c.t.complete(c.size); !errors.Is(err, c.want) || c.t.completing != (c.want == nil) {
+		if err := c.t.complete(t.Context(), c.size); !errors.Is(err, c.want) || c.t.completing != (c.want == nil) {
 			t.Errorf("complete(%d) of %+v: %v", c.size, c.t, err)
 		}
 	}

@@ -26,7 +26,8 @@ type transfer struct {
 	stop     context.CancelFunc // ends it
 	src      io.Reader          // of the stored bytes
 	partSize int64
-	limit    int64 // stored bytes that fit into the parts
+	limit    int64         // stored bytes that fit into the parts
+	header   *headerObject // nil if the header is not beside the payload
 
 	mu         sync.Mutex
 	err        error // what failed first
@@ -99,8 +100,26 @@ func (t *transfer) report() {
 }
 
 // complete tells whether the object may become visible: the source ended as it
-// should, and size stored bytes are all there are.
-func (t *transfer) complete(size int64) error {
+// should, size stored bytes are all there are, and a header beside them is
+// stored. A cancelled ctx does not end the request for that.
+func (t *transfer) complete(ctx context.Context, size int64) error {
+	if err := t.whole(size); err != nil {
+		return err
+	}
+	if t.header != nil {
+		late, done := outlive(ctx, t.options.AbortTimeout)
+		defer done()
+		if err := t.header.write(late); err != nil {
+			return err
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.completing = true
+	return nil
+}
+
+func (t *transfer) whole(size int64) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.err != nil {
@@ -109,7 +128,6 @@ func (t *transfer) complete(size int64) error {
 	if !t.ended || size != t.produced {
 		return fmt.Errorf("%w: %d of %d stored bytes would become the object", stream.ErrSizeMismatch, size, t.produced)
 	}
-	t.completing = true
 	return nil
 }
 
@@ -120,7 +138,7 @@ func (t *transfer) PutObject(ctx context.Context, in *s3.PutObjectInput, o ...fu
 		err = ctx.Err()
 	}
 	if err == nil {
-		err = t.complete(size)
+		err = t.complete(ctx, size)
 	}
 	if err != nil {
 		return nil, t.fail(err)
@@ -173,7 +191,7 @@ func (t *transfer) UploadPart(ctx context.Context, in *s3.UploadPartInput, o ...
 func (t *transfer) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMultipartUploadInput, o ...func(*s3.Options)) (*s3.CompleteMultipartUploadOutput, error) {
 	err := ctx.Err()
 	if err == nil {
-		err = t.complete(t.sent)
+		err = t.complete(ctx, t.sent)
 	}
 	if err != nil {
 		return nil, t.fail(err)
@@ -193,8 +211,8 @@ func (t *transfer) AbortMultipartUpload(ctx context.Context, in *s3.AbortMultipa
 	return t.client.AbortMultipartUpload(ctx, in, o...)
 }
 
-// abandon aborts what a failed upload has begun. err is what the SDK's
-// uploader says of it.
+// abandon aborts what a failed upload has begun, and takes back what it has
+// written. err is what the SDK's uploader says of it.
 func (t *transfer) abandon(ctx context.Context, err error) *UploadError {
 	if t.err == nil {
 		t.err = err
@@ -203,12 +221,18 @@ func (t *transfer) abandon(ctx context.Context, err error) *UploadError {
 		Bucket: *t.in.Bucket, Key: *t.in.Key, UploadID: t.uploadID, Err: t.err,
 		MayBeStored: t.completing && !refused(t.err),
 	}
-	if t.uploadID == "" {
-		return e
+	ctx = context.WithoutCancel(ctx)
+	if t.uploadID != "" {
+		ctx, cancel := context.WithTimeout(ctx, t.options.AbortTimeout)
+		defer cancel()
+		e.AbortErr = t.abort(ctx)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.options.AbortTimeout)
-	defer cancel()
-	e.AbortErr = t.abort(ctx)
+	if t.header != nil && t.header.sent {
+		ctx, cancel := context.WithTimeout(ctx, t.options.AbortTimeout)
+		defer cancel()
+		e.HeaderKey = *t.header.put.Key
+		t.header.settle(ctx, e)
+	}
 	return e
 }
 

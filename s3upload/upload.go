@@ -21,6 +21,9 @@ import (
 // gets checksums of the parts. It is learnt from the method Options() s3.Options
 // that *s3.Client has; a Client without it is taken for one with the SDK's
 // default, which is to send them.
+//
+// With Options.HeaderSuffix a Client needs the methods GetObject and
+// DeleteObject too, as *s3.Client has them.
 type Client interface {
 	PutObject(context.Context, *s3.PutObjectInput, ...func(*s3.Options)) (*s3.PutObjectOutput, error)
 	CreateMultipartUpload(context.Context, *s3.CreateMultipartUploadInput, ...func(*s3.Options)) (*s3.CreateMultipartUploadOutput, error)
@@ -33,9 +36,21 @@ type Client interface {
 // nil options are all defaults.
 type Options struct {
 	// Encrypt says how to encrypt; nil means the defaults. Its PlaintextSize
-	// is needed only where neither Body nor ContentLength tells the size.
-	// Detached headers are refused.
+	// is needed only where neither Body nor ContentLength tells the size, and
+	// its Detached not at all: HeaderSuffix and HeaderInMetadata say that.
 	Encrypt *stream.EncryptOptions
+
+	// HeaderSuffix, if set, stores each header beside its payload: in the
+	// object whose key is the payload's with this suffix. DefaultHeaderSuffix
+	// is the one that readers look for by themselves. The package
+	// documentation says what that means for an object that is replaced.
+	HeaderSuffix string
+
+	// HeaderInMetadata stores each header in the user metadata of its payload,
+	// under the name "bulla-header". Headers are then compact, and those that
+	// do not fit into the 2048 bytes that S3 allows for an object's user
+	// metadata, names and values together, are stream.ErrTooLarge.
+	HeaderInMetadata bool
 
 	// BindLocation binds each stream to "s3://bucket/key": it is refused by
 	// readers who find it in another place. Encrypt.Location then stays empty.
@@ -57,10 +72,11 @@ type Options struct {
 	// Calls do not overlap, and the upload waits for them.
 	Progress func(Progress)
 
-	// AbortTimeout is how long aborting a failed upload may take, and how
-	// long the requests that create and complete an upload may go on after
-	// the context ended, because giving them up leaves it open whether they
-	// were carried out. The default is 30 seconds.
+	// AbortTimeout is how long aborting a failed upload may take, how long
+	// taking back its header object may take, and how long the requests that
+	// create and complete an upload may go on after the context ended, because
+	// giving them up leaves it open whether they were carried out. The default
+	// is 30 seconds.
 	AbortTimeout time.Duration
 }
 
@@ -72,7 +88,7 @@ const (
 
 // Progress is how far an upload has come.
 type Progress struct {
-	Stored int64 // bytes acknowledged by S3, of header and ciphertext
+	Stored int64 // bytes of the object that S3 acknowledged
 	Total  int64 // bytes the object will have, -1 as long as that is unknown
 	Parts  int   // parts acknowledged; 1 after an upload in one request
 }
@@ -112,8 +128,13 @@ type Result struct {
 	Parts    int    // 1 if one request was enough
 
 	PlaintextSize int64       // bytes
-	StoredSize    int64       // bytes of the object: header and ciphertext
+	StoredSize    int64       // bytes of the object, a header that is apart not counted
 	Info          stream.Info // what the stream's header says
+
+	// HeaderKey is the object that holds the header, empty if there is none
+	// beside the payload; HeaderVersionID is its version, empty in a bucket
+	// without versions.
+	HeaderKey, HeaderVersionID string
 }
 
 // Upload encrypts in.Body and stores it as the object in.Key of in.Bucket.
@@ -163,15 +184,22 @@ func (u *Uploader) Upload(ctx context.Context, in *s3.PutObjectInput) (*Result, 
 		return nil, err
 	}
 	t.limit = t.partSize * u.maxParts
+	if err := t.place(r.Header()); err != nil {
+		return nil, err
+	}
 	out, err := t.run(ctx)
 	if err != nil {
 		return nil, t.abandon(ctx, err)
 	}
-	return &Result{
+	res := &Result{
 		Bucket: *put.Bucket, Key: *put.Key, ETag: aws.ToString(out.ETag), VersionID: aws.ToString(out.VersionID),
 		UploadID: t.uploadID, Parts: t.parts,
 		PlaintextSize: r.PlaintextCount(), StoredSize: t.produced, Info: info,
-	}, nil
+	}
+	if t.header != nil {
+		res.HeaderKey, res.HeaderVersionID = *t.header.put.Key, t.header.version
+	}
+	return res, nil
 }
 
 // check returns a copy of in that is without the checksums of the plaintext.
@@ -189,6 +217,11 @@ func (u *Uploader) check(in *s3.PutObjectInput) (*s3.PutObjectInput, []checksum,
 		return nil, nil, invalid("Options.Concurrency is negative")
 	case u.options.AbortTimeout < 0:
 		return nil, nil, invalid("Options.AbortTimeout is negative")
+	case u.options.HeaderSuffix != "" && u.options.HeaderInMetadata:
+		return nil, nil, invalid("both Options.HeaderSuffix and Options.HeaderInMetadata are set")
+	}
+	if err := u.checkPlacement(in); err != nil {
+		return nil, nil, err
 	}
 	put := *in
 	if put.Body == nil {
@@ -204,9 +237,11 @@ func (u *Uploader) encryptOptions(in *s3.PutObjectInput) (*stream.EncryptOptions
 	if u.options.Encrypt != nil {
 		o = *u.options.Encrypt
 	}
-	if o.Detached {
-		return nil, invalid("Options.Encrypt.Detached: an upload stores the header in front of the payload")
+	if o.Detached && !u.options.apart() {
+		return nil, invalid("Options.Encrypt.Detached: say where headers go with Options.HeaderSuffix or Options.HeaderInMetadata")
 	}
+	o.Detached = u.options.apart()
+	o.CompactHeader = o.CompactHeader || u.options.HeaderInMetadata
 	if u.options.BindLocation {
 		if o.Location != "" {
 			return nil, invalid("both Options.BindLocation and Options.Encrypt.Location are set")
