@@ -24,6 +24,7 @@ var layers = map[string][]string{
 	"stream":                 {"format", "keywrap", "internal/segment", "github.com/klauspost/cpuid/"},
 	"s3upload":               {"format", "keywrap", "stream", "github.com/aws/"},
 	"s3download":             {"format", "keywrap", "stream", "github.com/aws/", "golang.org/x/sync/"},
+	"s3fs":                   {"format", "keywrap", "stream", "s3download", "github.com/aws/", "golang.org/x/sync/"},
 	"cmd/bulla": {
 		"format", "keywrap", "keywrap/awskms", "stream", "s3upload", "s3download", "github.com/aws/",
 		"github.com/spf13/", "github.com/vbauerster/mpb/", "golang.org/x/term",

@@ -9,12 +9,13 @@
 //	keywrap      wrap data keys: AES keys, keyrings, several keys at once
 //	  awskms     under AWS KMS keys
 //	    kmstest  a KMS server for tests
-//	s3upload     plaintext to an S3 object, in constant memory
+//	s3upload     plaintext to an S3 object, in constant memory; re-wrap there
 //	s3download   an S3 object as io.ReaderAt, io.ReadSeeker and more
+//	s3fs         the objects under a prefix as an io/fs.FS, and over HTTP
 //	format       bytes to headers and back; sizes and offsets
 //	cmd/bulla    the command
 //
-// Everything points one way: s3upload and s3download use stream, which uses
-// keywrap and format. Only the packages named after AWS services, and the
+// Everything points one way: s3fs uses s3download, which like s3upload uses
+// stream, which uses keywrap and format. Only the packages named after AWS services, and the
 // command, depend on the AWS SDK.
 package bulla

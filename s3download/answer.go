@@ -30,6 +30,8 @@ type answer struct {
 	total   int64 // size of the object
 	etag    string
 	version string
+
+	metadata map[string]string // names in lower case
 }
 
 // request asks for the stored bytes start to end-1 of a version, or of any if
@@ -59,7 +61,7 @@ func (s *source) request(ctx context.Context, start, end int64, version *string)
 	if a.body == nil {
 		a.body = http.NoBody
 	}
-	a.etag, a.version = aws.ToString(out.ETag), aws.ToString(out.VersionId)
+	a.etag, a.version, a.metadata = aws.ToString(out.ETag), aws.ToString(out.VersionId), out.Metadata
 	if err := a.locate(out, start, end); err != nil {
 		a.Close()
 		return nil, err

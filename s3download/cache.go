@@ -3,13 +3,17 @@ package s3download
 import (
 	"container/list"
 	"sync"
+
+	"github.com/bulla-format/bulla/format"
 )
 
-// A cache keeps the plaintext of the segments that were used last, and knows
-// which segments are being fetched for it.
+// A cache keeps the plaintext of the segments that were used last, and segments
+// that were read ahead as they are stored, and knows which segments are being
+// fetched for it.
 type cache struct {
-	buffers *buffers
-	limit   int // segments to keep
+	buffers *buffers // of plaintext
+	sealed  *buffers // of segments that were read ahead
+	limit   int      // segments to keep
 
 	mu      sync.Mutex
 	entries map[int64]*list.Element // of *entry, by segment
@@ -19,8 +23,9 @@ type cache struct {
 }
 
 type entry struct {
-	index int64
-	plain []byte
+	index  int64
+	data   []byte
+	sealed bool // data is the stored segment, not the plaintext
 }
 
 // A flight is a segment on its way into the cache. err is set before landed is
@@ -31,24 +36,44 @@ type flight struct {
 }
 
 func newCache(size int64, segmentSize int, bufferSize int) *cache {
-	return &cache{
+	c := &cache{
 		buffers: newBuffers(4, bufferSize),
 		limit:   int(max(1, size/int64(segmentSize))),
 		entries: make(map[int64]*list.Element),
 		flights: make(map[int64]*flight),
 	}
+	c.sealed = newBuffers(c.aheadLimit(), bufferSize+format.SegmentOverhead)
+	return c
 }
+
+// aheadLimit is how many segments one request may read ahead: few enough that
+// they are still there when they are wanted.
+func (c *cache) aheadLimit() int { return c.limit / 4 }
 
 // read copies plaintext of segment index, from skip on, to p.
 func (c *cache) read(p []byte, index int64, skip int) (n int, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e, ok := c.entries[index]
-	if !ok {
+	if !ok || e.Value.(*entry).sealed {
 		return 0, false
 	}
 	c.recent.MoveToFront(e)
-	return copy(p, e.Value.(*entry).plain[skip:]), true
+	return copy(p, e.Value.(*entry).data[skip:]), true
+}
+
+// unseal takes a segment that was read ahead out of the cache, nil if there is
+// no such. Until the caller has put or forfeited it, it is in flight.
+func (c *cache) unseal(index int64) (stored []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.entries[index]
+	if !ok || !e.Value.(*entry).sealed {
+		return nil
+	}
+	delete(c.entries, index)
+	c.flights[index] = &flight{landed: make(chan struct{})}
+	return c.recent.Remove(e).(*entry).data
 }
 
 // before returns where, from first on and up to end, the first cached segment
@@ -95,16 +120,20 @@ func (c *cache) land(index int64, err error) {
 
 // put stores the plaintext of a segment in the place of the one that was not
 // used for longest. The cache owns plain from now on.
-func (c *cache) put(index int64, plain []byte) {
+func (c *cache) put(index int64, plain []byte) { c.keep(&entry{index, plain, false}) }
+
+// putSealed does so with a segment that was read ahead, in one of c.sealed.
+func (c *cache) putSealed(index int64, stored []byte) { c.keep(&entry{index, stored, true}) }
+
+func (c *cache) keep(e *entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.land(index, nil)
-	if _, ok := c.entries[index]; ok || c.closed {
-		clear(plain)
-		c.buffers.put(plain)
+	c.land(e.index, nil)
+	if _, ok := c.entries[e.index]; ok || c.closed {
+		c.drop(e)
 		return
 	}
-	c.entries[index] = c.recent.PushFront(&entry{index, plain})
+	c.entries[e.index] = c.recent.PushFront(e)
 	for c.recent.Len() > c.limit {
 		c.evict(c.recent.Back())
 	}
@@ -113,8 +142,17 @@ func (c *cache) put(index int64, plain []byte) {
 func (c *cache) evict(e *list.Element) {
 	old := c.recent.Remove(e).(*entry)
 	delete(c.entries, old.index)
-	clear(old.plain)
-	c.buffers.put(old.plain)
+	c.drop(old)
+}
+
+// drop gives the buffer of an entry back.
+func (c *cache) drop(e *entry) {
+	if e.sealed {
+		c.sealed.put(e.data)
+		return
+	}
+	clear(e.data)
+	c.buffers.put(e.data)
 }
 
 // close clears the cache for good.

@@ -18,6 +18,10 @@
 //	defer object.Close()
 //	_, err = object.ReadAt(p, offset)
 //
+// A header that is stored apart from its payload, as package s3upload does on
+// request, is found by itself: in the object's user metadata, or in the object
+// beside it.
+//
 // All requests of an Object are for one version of the object: that of the
 // first answer. If it is replaced meanwhile, reading goes on where the bucket
 // keeps versions, and fails with [ErrChanged] where it does not. A body that is

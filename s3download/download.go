@@ -13,8 +13,13 @@ import (
 
 // WriteTo writes the plaintext from the offset on to dst, in order, a segment
 // at a time. It fetches Options.Concurrency windows at the same time and holds
-// no more than these in memory. dst must not keep what it is given.
+// no more than these in memory. dst must not keep what it is given. For a
+// [stream.EncryptWriter], whose stream must not be completed when this one
+// fails, it reads as Read does.
 func (o *Object) WriteTo(dst io.Writer) (total int64, err error) {
+	if w, ok := dst.(*stream.EncryptWriter); ok {
+		return w.ReadFrom(struct{ io.Reader }{o})
+	}
 	offset, err := o.leaveForWriting()
 	if err != nil || offset >= o.Size() {
 		return 0, err

@@ -25,6 +25,11 @@ var (
 	// were asked for. What stands between here and the object, such as a
 	// proxy, may not support ranges.
 	ErrAnswer = errors.New("the answer is not to the request")
+
+	// ErrNoHeader means that the stream's header is stored apart from its
+	// payload, and was not found: the message says where it was looked for.
+	// Without it the payload cannot be read.
+	ErrNoHeader = errors.New("the header is missing")
 )
 
 // errStalled is the cause of a request's end after Options.StallTimeout.
@@ -68,13 +73,18 @@ func status(err error) int {
 }
 
 // explain says which object err is about, and what to do about it.
-func (s *source) explain(err error) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, format.ErrNotStream) {
-		return s.named(err)
+func (s *source) explain(err error) error { return s.named(advice(err)) }
+
+// advice says what to do about an error of the store.
+func advice(err error) error {
+	for _, said := range []error{context.Canceled, context.DeadlineExceeded, format.ErrNotStream, ErrExpired} {
+		if errors.Is(err, said) {
+			return err
+		}
 	}
 	var api smithy.APIError
 	if errors.As(err, &api) && api.ErrorCode() == "InvalidObjectState" {
-		return s.named(fmt.Errorf("the object is archived: restore it before reading it: %w", err))
+		return fmt.Errorf("the object is archived: restore it before reading it: %w", err)
 	}
 	switch status(err) {
 	case http.StatusNotFound:
@@ -88,7 +98,7 @@ func (s *source) explain(err error) error {
 	case http.StatusRequestedRangeNotSatisfiable:
 		err = fmt.Errorf("the object is shorter than it was said to be: %w", err)
 	}
-	return s.named(err)
+	return err
 }
 
 // named says which object err is about.

@@ -43,7 +43,7 @@ func ExampleOpen() {
 	}
 	stats := object.Stats()
 	fmt.Printf("%s of %d bytes, %d requests for %d bytes\n", p, object.Size(), stats.Requests, stats.Bytes)
-	// Output: 3456 of 10000000 bytes, 2 requests for 69660 bytes
+	// Output: 3456 of 10000000 bytes, 2 requests for 73680 bytes
 }
 
 // A file gets its name once all of it is authentic.

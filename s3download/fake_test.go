@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"go.uber.org/goleak"
@@ -80,12 +81,14 @@ var errHang = errors.New("hang")
 
 func cut(n int, with error) fault { return fault{early: n + 1, with: with} }
 
-// A fakeS3 is a bucket of one object, with S3's meaning of ranges and
-// conditions. It keeps what it was asked.
+// A fakeS3 is a bucket of one object, and perhaps of others beside it, with
+// S3's meaning of ranges and conditions. It keeps what it was asked.
 type fakeS3 struct {
-	data    []byte
-	etag    string
-	version string
+	data     []byte
+	etag     string
+	version  string
+	metadata map[string]string
+	others   map[string][]byte // by key
 
 	mu       sync.Mutex
 	fault    func(k int, in *s3.GetObjectInput) fault // of the k-th request, from 0; called under mu
@@ -161,21 +164,33 @@ func (f *fakeS3) GetObject(ctx context.Context, in *s3.GetObjectInput, _ ...func
 	if fault.err != nil {
 		return nil, fault.err
 	}
-	if in.IfMatch != nil && *in.IfMatch != f.etag {
+	data, etag, metadata := f.data, f.etag, f.metadata
+	if *in.Key != *f.input().Key {
+		other, ok := f.others[*in.Key]
+		if !ok {
+			return nil, &smithyhttp.ResponseError{
+				Response: &smithyhttp.Response{Response: &http.Response{StatusCode: http.StatusNotFound}},
+				Err:      &types.NoSuchKey{},
+			}
+		}
+		data, etag, metadata = other, `"beside"`, nil
+	}
+	if in.IfMatch != nil && *in.IfMatch != etag {
 		return nil, statusError(http.StatusPreconditionFailed, "PreconditionFailed")
 	}
 	var start, end int
 	if _, err := fmt.Sscanf(*in.Range, "bytes=%d-%d", &start, &end); err != nil || end < start {
 		return nil, fmt.Errorf("the fake does not understand Range %q", *in.Range)
 	}
-	if start >= len(f.data) {
+	if start >= len(data) {
 		return nil, statusError(http.StatusRequestedRangeNotSatisfiable, "InvalidRange")
 	}
-	body := f.data[start:min(end+1, len(f.data))]
+	body := data[start:min(end+1, len(data))]
 	out := &s3.GetObjectOutput{
-		ETag:          aws.String(f.etag),
+		ETag:          aws.String(etag),
 		ContentLength: aws.Int64(int64(len(body))),
-		ContentRange:  aws.String(fmt.Sprintf("bytes %d-%d/%d", start, start+len(body)-1, len(f.data))),
+		ContentRange:  aws.String(fmt.Sprintf("bytes %d-%d/%d", start, start+len(body)-1, len(data))),
+		Metadata:      metadata,
 	}
 	if f.version != "" {
 		out.VersionId = aws.String(f.version)

@@ -38,8 +38,8 @@ func openAndRead(t *testing.T, f *fakeS3, how string, o *Options) ([]byte, error
 
 // sweep calls test in a bubble of fake time for each way to read, of a stream
 // that declares its size and of one that does not and is opened with two
-// requests, and gives it the number of requests that reading takes when
-// nothing fails.
+// requests, with its header in each place, and gives it the number of requests
+// that reading takes when nothing fails.
 func sweep(t *testing.T, test func(t *testing.T, f *fakeS3, plain []byte, requests int, read func() ([]byte, error))) {
 	for name, c := range map[string]struct {
 		size int
@@ -50,18 +50,20 @@ func sweep(t *testing.T, test func(t *testing.T, f *fakeS3, plain []byte, reques
 		"unknown": {farSize, stream.EncryptOptions{}, &far},
 	} {
 		plain := plaintext(c.size)
-		stored := encrypt(t, plain, c.eo)
-		for how := range readers {
-			t.Run(name+"/"+how, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					f := newFake(stored)
-					read := func() ([]byte, error) { return openAndRead(t, f, how, c.o) }
-					if got, err := read(); err != nil || !bytes.Equal(got, plain) {
-						t.Fatalf("without a fault: %d bytes, %v", len(got), err)
-					}
-					test(t, f, plain, f.count(), read)
+		for _, at := range places[:4] {
+			stored := at.store(t, plain, c.eo)
+			for how := range readers {
+				t.Run(name+"/"+at.name+"/"+how, func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						f := stored.clone()
+						read := func() ([]byte, error) { return openAndRead(t, f, how, at.options(c.o)) }
+						if got, err := read(); err != nil || !bytes.Equal(got, plain) {
+							t.Fatalf("without a fault: %d bytes, %v", len(got), err)
+						}
+						test(t, f, plain, f.count(), read)
+					})
 				})
-			})
+			}
 		}
 	}
 }

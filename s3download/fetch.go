@@ -28,9 +28,10 @@ type source struct {
 	retries  int
 	stall    time.Duration
 
-	size    int64  // of the object, and etag, are those of the first answer
-	etag    string // may be empty
-	version atomic.Pointer[string]
+	size     int64  // of the object, and etag and metadata, are those of the first answer
+	etag     string // may be empty
+	metadata map[string]string
+	version  atomic.Pointer[string]
 
 	requests, bytes atomic.Int64
 }
@@ -49,6 +50,9 @@ func newSource(client Client, in *s3.GetObjectInput, o *Options) (*source, error
 		retries:  o.Retries,
 		stall:    o.StallTimeout,
 	}
+	if c, ok := client.(*urlClient); ok {
+		s.location = c.location()
+	}
 	s.version.Store(in.VersionId)
 	return s, nil
 }
@@ -57,7 +61,7 @@ func newSource(client Client, in *s3.GetObjectInput, o *Options) (*source, error
 // ETag never satisfies If-Match (RFC 9110 §13.1.1), and "null" names whatever
 // was stored while versioning was off; both are left to the comparison of ETags.
 func (s *source) pin(a *answer) {
-	s.size, s.etag = a.total, a.etag
+	s.size, s.etag, s.metadata = a.total, a.etag, a.metadata
 	if a.etag != "" && !strings.HasPrefix(a.etag, "W/") {
 		s.in.IfMatch = &a.etag
 	}

@@ -141,7 +141,7 @@ func TestCloseClearsCache(t *testing.T) {
 	object := openFake(t, f, nil)
 	var kept [][]byte
 	for _, e := range object.cache.entries {
-		kept = append(kept, e.Value.(*entry).plain)
+		kept = append(kept, e.Value.(*entry).data)
 	}
 	if len(kept) != 6 {
 		t.Fatalf("%d segments in the cache, expected all 6", len(kept))

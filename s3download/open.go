@@ -31,6 +31,7 @@ type Object struct {
 	layout  format.Layout
 	options Options
 	cache   *cache
+	pace    pace            // of ReadAt
 	stored  *buffers        // for segments as they are stored
 	ctx     context.Context // of requests after Open; Close cancels it
 	cancel  context.CancelCauseFunc
@@ -52,12 +53,17 @@ type Object struct {
 // with keys, and proves the plaintext's size (SPEC §9.1, §9.3); a header that
 // does not declare the size costs a request for the final segment.
 //
+// A header that is not in the object is the one that Options.Decrypt gives, else
+// the one in the object's user metadata, else the one in the object beside it,
+// which costs another request, at the same time if Options.HeaderSuffix is set.
+//
 // The fields of in go into every request, but Range and PartNumber, which must
 // be nil. Open neither changes nor keeps in. ctx governs Open alone: later
 // requests end with Close. Its values are kept.
 //
 // Errors: format.ErrNotStream, also for an empty object; those of
-// [stream.NewDecryptReaderAt]; [ErrChanged], [ErrAnswer]; those of the SDK.
+// [stream.NewDecryptReaderAt], of which stream.ErrAuth may mean a header of
+// another payload; [ErrNoHeader], [ErrChanged], [ErrAnswer]; those of the SDK.
 func Open(ctx context.Context, client Client, in *s3.GetObjectInput, keys keywrap.Unwrapper, o *Options) (*Object, error) {
 	options, err := o.withDefaults()
 	if err != nil {
@@ -71,6 +77,11 @@ func Open(ctx context.Context, client Client, in *s3.GetObjectInput, keys keywra
 	if err != nil {
 		return nil, err
 	}
+	beside, err := src.headerObject(ctx, &options)
+	if err != nil {
+		return nil, err
+	}
+	defer beside.stop()
 	fetched, err := src.open(ctx, header, wanted)
 	if err != nil {
 		return nil, src.explain(err)
@@ -79,13 +90,21 @@ func Open(ctx context.Context, client Client, in *s3.GetObjectInput, keys keywra
 	if decrypt.Location == "" {
 		decrypt.Location = src.location
 	}
+	front := fetched[0].data
+	var found []byte
+	if decrypt.DetachedHeader == nil {
+		if found, err = src.findHeader(front, beside); err != nil {
+			return nil, src.named(err)
+		}
+		decrypt.DetachedHeader = found
+	}
 	opening := &opening{ctx: ctx, source: src, extents: fetched}
 	r, err := stream.NewDecryptReaderAt(ctx, opening, src.size, keys, &decrypt)
 	if opening.err != nil {
 		return nil, opening.err
 	}
 	if err != nil {
-		return nil, src.named(err)
+		return nil, src.named(mixed(err, front, found))
 	}
 	object := &Object{source: src, stream: r, layout: r.Info().Layout, options: options}
 	object.ended = r.Info().PlaintextSize == format.UnknownSize

@@ -25,14 +25,22 @@ type Options struct {
 	// GetObjectInput.
 	Decrypt *stream.DecryptOptions
 
+	// HeaderSuffix is the suffix of the key of a header object, where a header
+	// stands in one beside its payload. If it is set, such headers are
+	// expected, and asked for at the same time as the payload; by default one
+	// with the suffix s3upload.DefaultHeaderSuffix is asked for when the
+	// payload's first bytes show that it is needed.
+	HeaderSuffix string
+
 	// Prefetch is the plaintext range that is asked for together with the
 	// header, so that reading it needs no further request. It is cut off at
 	// CacheSize. The default is the first segment; an empty range that begins
 	// elsewhere asks for the header alone.
 	Prefetch Range
 
-	// CacheSize bounds the plaintext that is kept for later reads, in bytes.
-	// One segment is always kept. The default is 4 MiB.
+	// CacheSize bounds the plaintext that is kept for later reads and what
+	// ReadAt reads ahead, together, in bytes. One segment is always kept. The
+	// default is 4 MiB.
 	CacheSize int64
 
 	// WindowSize bounds how much plaintext, in bytes, one request is for when
@@ -89,16 +97,21 @@ func setDefault[T int | int64 | time.Duration](field *T, value T) {
 }
 
 // guess returns where in the object the header and the wanted range are if the
-// header has the default size and the segments have theirs. A detached header
-// leaves nothing to guess: what it says is yet to be authenticated, and only
-// tells which bytes to ask for.
+// header has the default size and the segments have theirs. The range begins
+// early enough for a header in the metadata too. A header beside is expected
+// only if HeaderSuffix says so. One that is given leaves nothing to guess: what
+// it says is yet to be authenticated, and only tells which bytes to ask for.
 func (o *Options) guess() (header, wanted extent, err error) {
-	layout, err := format.NewLayout(format.DefaultHeaderSize, format.DefaultSegmentExp)
+	start, early := int64(format.DefaultHeaderSize), int64(format.DefaultHeaderSize-format.PreludeSize)
+	if o.HeaderSuffix != "" {
+		start, early = format.PreludeSize, 0
+	}
+	layout, err := format.NewLayout(start, format.DefaultSegmentExp)
 	if err != nil {
 		return header, wanted, err
 	}
 	if info, err := stream.Inspect(o.Decrypt.DetachedHeader); err == nil && info.Detached {
-		layout = info.Layout
+		layout, early = info.Layout, 0
 	}
 	length := o.Prefetch.Length
 	if o.Prefetch == (Range{}) {
@@ -110,5 +123,8 @@ func (o *Options) guess() (header, wanted extent, err error) {
 	}
 	header.end = format.DefaultHeaderSize
 	wanted.start, wanted.end = layout.StoredRange(first, end, layout.MaxPlaintextSize())
+	if wanted.start < wanted.end {
+		wanted.start -= early
+	}
 	return header, wanted, nil
 }

@@ -17,7 +17,9 @@ const firstWindow = 256 << 10
 //
 // Segments that are not in the cache are fetched with one request for each row
 // of them. A read of up to half the cache goes through the cache, and shares
-// what others are fetching; a larger one is opened straight into p.
+// what others are fetching; a larger one is opened straight into p. Reads that
+// follow one another, in up to eight places at a time, fetch ahead: a quarter of
+// what they have fetched, and a quarter of the cache at most.
 func (o *Object) ReadAt(p []byte, off int64) (int, error) {
 	if err := o.check(); err != nil {
 		return 0, err
@@ -49,30 +51,67 @@ func (o *Object) ReadAt(p []byte, off int64) (int, error) {
 // an error, when another call is at it.
 func (o *Object) readSome(p []byte, off, end int64, direct bool) (int, error) {
 	index, skip := o.locate(off)
-	if n, ok := o.cache.read(p, index, skip); ok {
-		return n, nil
+	if n, ok, err := o.cached(p, index, skip); ok || err != nil {
+		return n, err
 	}
 	if direct {
-		return o.fetch(p, skip, o.newRun(o.ctx, index, end), true)
+		r := o.newRun(o.ctx, index, end)
+		defer r.close()
+		return o.fetch(p, skip, r, end, true)
 	}
-	stop, busy := o.cache.claim(index, end)
+	ahead := min(o.pace.ahead(index), int64(o.cache.aheadLimit()), o.segments(o.options.WindowSize))
+	stop, busy := o.cache.claim(index, min(end+ahead, o.final()+1))
 	if busy != nil {
 		<-busy.landed
 		return 0, busy.err
 	}
+	o.pace.moved(index, stop)
 	r := o.newRun(o.ctx, index, stop)
-	n, err := o.fetch(p, skip, r, false)
-	if err != nil {
-		o.cache.forfeit(r.index, stop, err)
+	defer r.close()
+	n, err := o.fetch(p, skip, r, min(end, stop), false)
+	if err == nil {
+		r.readAhead()
 	}
+	o.cache.forfeit(r.index, stop, err)
 	return n, err
 }
 
-// fetch reads the segments of r into p, the first from skip on. They go
-// through the cache; if direct, only those that p does not take whole.
-func (o *Object) fetch(p []byte, skip int, r *run, direct bool) (done int, err error) {
-	defer r.close()
-	for r.index < r.end {
+// cached reads what the cache has of a segment. One that was read ahead is
+// opened now, not before: a segment that nobody wants cannot fail an Object.
+func (o *Object) cached(p []byte, index int64, skip int) (n int, ok bool, err error) {
+	stored := o.cache.unseal(index)
+	if stored == nil {
+		n, ok = o.cache.read(p, index, skip)
+		return n, ok, nil
+	}
+	defer o.cache.sealed.put(stored)
+	plain, err := o.open(stored, index)
+	if err != nil {
+		o.cache.forfeit(index, index+1, err)
+		return 0, false, err
+	}
+	n = copy(p, plain[skip:])
+	o.cache.put(index, plain)
+	return n, true, nil
+}
+
+// open opens a stored segment into a buffer of the cache.
+func (o *Object) open(stored []byte, index int64) ([]byte, error) {
+	if err := o.begin(); err != nil {
+		return nil, err
+	}
+	defer o.calls.Done()
+	plain, err := o.stream.OpenSegment(o.cache.buffers.get(), stored, index)
+	if err != nil {
+		return nil, o.source.named(err)
+	}
+	return plain, nil
+}
+
+// fetch reads the segments of r up to end-1 into p, the first from skip on. They
+// go through the cache; if direct, only those that p does not take whole.
+func (o *Object) fetch(p []byte, skip int, r *run, end int64, direct bool) (done int, err error) {
+	for r.index < end {
 		index := r.index
 		if size := o.plainSize(index); direct && skip == 0 && len(p)-done >= size {
 			plain, err := r.next(p[done : done : done+size])
@@ -129,7 +168,11 @@ func (o *Object) Read(p []byte) (int, error) {
 func (o *Object) readOn(p []byte, off int64) (int, error) {
 	index, skip := o.locate(off)
 	if o.ahead == nil || o.ahead.index != index || index == o.ahead.end {
-		if n, ok := o.cache.read(p, index, skip); ok {
+		n, ok, err := o.cached(p, index, skip)
+		if err != nil {
+			return 0, err
+		}
+		if ok {
 			o.after = index + 1
 			return n, nil
 		}

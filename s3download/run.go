@@ -34,7 +34,12 @@ func (r *run) next(dst []byte) ([]byte, error) {
 	defer o.calls.Done()
 	if r.answer == nil {
 		room := dst[:o.plainSize(r.index)]
-		if n, ok := o.cache.read(room, r.index, 0); ok {
+		n, ok, err := o.cached(room, r.index, 0)
+		if err != nil {
+			r.close()
+			return nil, err
+		}
+		if ok {
 			r.index++
 			return room[:n], nil
 		}
@@ -70,6 +75,25 @@ func (r *run) fill(stored []byte) (err error) {
 		return err
 	}
 	return nil
+}
+
+// readAhead reads the segments that are left, as long as the request under way
+// gives them, into the cache. A failure is for those who will want them.
+func (r *run) readAhead() {
+	o := r.object
+	if o.begin() != nil {
+		return
+	}
+	defer o.calls.Done()
+	for r.answer != nil && r.index < r.until {
+		stored := o.cache.sealed.get()[:o.plainSize(r.index)+format.SegmentOverhead]
+		if r.answer.fill(stored) != nil {
+			o.cache.sealed.put(stored)
+			return
+		}
+		o.cache.putSealed(r.index, stored)
+		r.index++
+	}
 }
 
 // leave ends the request that is under way.

@@ -12,14 +12,20 @@ import (
 	"github.com/bulla-format/bulla/stream"
 )
 
-// A tampering is what a hostile store makes of a stream of 9 segments.
+// A tampering is what a hostile store makes of a stream of 9 segments: of the
+// object, and of its header where that is apart.
 type tampering struct {
 	name string
 	make func(stored []byte) []byte
+	head func(header []byte) []byte // nil: the header stays
 }
 
-func tamperings(n int) (all []tampering) {
-	layout, err := format.NewLayout(format.DefaultHeaderSize, format.MinSegmentExp)
+func tamperings(at place, n int) (all []tampering) {
+	start := int64(format.DefaultHeaderSize)
+	if at.put != nil {
+		start = format.PreludeSize
+	}
+	layout, err := format.NewLayout(start, format.MinSegmentExp)
 	if err != nil {
 		panic(err)
 	}
@@ -28,10 +34,18 @@ func tamperings(n int) (all []tampering) {
 		start, end := layout.StoredRange(i, i+1, int64(n))
 		return stored[start:end]
 	}
-	add := func(name string, change func(stored []byte) []byte) { all = append(all, tampering{name, change}) }
+	add := func(name string, change func(stored []byte) []byte) {
+		all = append(all, tampering{name: name, make: change})
+	}
 	for off := 0; off < format.DefaultHeaderSize; off++ {
 		if off < 200 || off%97 == 0 || off >= format.DefaultHeaderSize-format.MACSize {
-			add(fmt.Sprintf("header byte %d", off), func(stored []byte) []byte { stored[off] ^= 1; return stored })
+			flip := func(b []byte) []byte { b[off] ^= 1; return b }
+			if off < int(start) {
+				add(fmt.Sprintf("object byte %d", off), flip)
+			}
+			if at.put != nil {
+				all = append(all, tampering{fmt.Sprintf("header byte %d", off), bytes.Clone, flip})
+			}
 		}
 	}
 	for i := range segments {
@@ -77,35 +91,47 @@ func tamperings(n int) (all []tampering) {
 // However a stream is changed, whoever reads it to the end gets an error, and
 // before that only true plaintext.
 func TestTampering(t *testing.T) {
-	for _, n := range []int{8*S + 17, 8 * S} {
-		plain := plaintext(n)
-		for name, eo := range map[string]stream.EncryptOptions{"known": known(n), "unknown": {}} {
-			stored := encrypt(t, plain, eo)
-			for _, tampering := range tamperings(n) {
-				changed := tampering.make(bytes.Clone(stored))
-				for how, read := range readers {
-					if (how == "ReadAt" || how == "ReadAt10000") && n%S == 0 {
-						continue // the empty final segment holds nothing to read
-					}
-					for prefetch, o := range map[string]*Options{"all": nil, "none": {CacheSize: 2 * S, WindowSize: 3 * S, Prefetch: Range{1 << 40, 0}}} {
-						f := newFake(changed)
-						object, err := Open(t.Context(), f, f.input(), key, o)
-						var got []byte
-						if err == nil {
-							got, err = read(t.Context(), object)
-							closeFake(t, f, object)
-						}
-						where := fmt.Sprintf("%s, %d bytes, %s, prefetch %s, %s", name, n, how, prefetch, tampering.name)
-						if err == nil {
-							t.Errorf("%s: no error", where)
-						}
-						if !refused(err) {
-							t.Errorf("%s: not an error of the stream: %v", where, err)
-						}
-						if !bytes.HasPrefix(plain, got) {
-							t.Errorf("%s: wrong bytes", where)
-						}
-					}
+	for _, at := range places[:4] {
+		for _, n := range []int{8*S + 17, 8 * S} {
+			for name, eo := range map[string]stream.EncryptOptions{"known": known(n), "unknown": {}} {
+				t.Run(fmt.Sprintf("%s/%d/%s", at.name, n, name), func(t *testing.T) { testTampering(t, at, n, eo) })
+			}
+		}
+	}
+}
+
+func testTampering(t *testing.T, at place, n int, eo stream.EncryptOptions) {
+	plain := plaintext(n)
+	stored, header := encryptApart(t, plain, at.encryptOptions(eo))
+	for _, tampering := range tamperings(at, n) {
+		changed := at.fake(tampering.make(bytes.Clone(stored)), header)
+		if tampering.head != nil {
+			changed = at.fake(stored, tampering.head(bytes.Clone(header)))
+		}
+		for how, read := range readers {
+			if (how == "ReadAt" || how == "ReadAt10000") && n%S == 0 {
+				continue // the empty final segment holds nothing to read
+			}
+			if at.put != nil && (how == "Read32KiB" || how == "ReadAt10000") {
+				continue // no other than Read and ReadAt, once the header is found
+			}
+			for prefetch, o := range map[string]*Options{"all": nil, "none": {CacheSize: 2 * S, WindowSize: 3 * S, Prefetch: Range{1 << 40, 0}}} {
+				f := changed.clone()
+				object, err := Open(t.Context(), f, f.input(), key, at.options(o))
+				var got []byte
+				if err == nil {
+					got, err = read(t.Context(), object)
+					closeFake(t, f, object)
+				}
+				where := fmt.Sprintf("%s, prefetch %s, %s", how, prefetch, tampering.name)
+				if err == nil {
+					t.Errorf("%s: no error", where)
+				}
+				if !refused(err) {
+					t.Errorf("%s: not an error of the stream: %v", where, err)
+				}
+				if !bytes.HasPrefix(plain, got) {
+					t.Errorf("%s: wrong bytes", where)
 				}
 			}
 		}
@@ -117,7 +143,7 @@ func refused(err error) bool {
 	for _, class := range []error{
 		format.ErrNotStream, format.ErrUnsupported, format.ErrMalformed,
 		stream.ErrAuth, stream.ErrTruncated, stream.ErrSizeMismatch, stream.ErrPolicy,
-		keywrap.ErrNoMatch, keywrap.ErrUnwrap,
+		keywrap.ErrNoMatch, keywrap.ErrUnwrap, ErrNoHeader,
 	} {
 		if errors.Is(err, class) {
 			return true
