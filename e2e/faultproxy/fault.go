@@ -12,9 +12,13 @@ import (
 	"time"
 )
 
+// Middle, as an offset in a body, is half of the body's size. Bodies are then of a size that is known beforehand.
+const Middle = -1
+
 // Fault is what happens to a request. The zero Fault forwards it untouched.
 type Fault struct {
 	name   string
+	late   bool                                                                    // says itself when it has happened
 	before func(w http.ResponseWriter, r *http.Request, q Request) (answered bool) // before the server sees the request
 	modify func(res *http.Response, x *exchange) error                             // the server's answer
 	after  func(q Request)                                                         // when the answer has been sent
@@ -61,10 +65,54 @@ func ResetAfter() Fault {
 	}}
 }
 
+// CutRequest lets the server have n bytes of the request's body, then breaks the connection on both sides.
+func CutRequest(n int64) Fault {
+	return Fault{name: "request cut" + after(n), late: true, before: func(_ http.ResponseWriter, r *http.Request, _ Request) bool {
+		x := exchangeOf(r)
+		r.Body = body{io.MultiReader(io.LimitReader(r.Body, offset(n, r.ContentLength)), ending(func() error {
+			x.hit()
+			return io.ErrUnexpectedEOF
+		})), r.Body}
+		return false
+	}}
+}
+
+// FlipRequest inverts the lowest bit of the byte at offset n of the request's body.
+func FlipRequest(n int64) Fault {
+	return Fault{name: fmt.Sprintf("byte %d of the request flipped", n), late: true, before: func(_ http.ResponseWriter, r *http.Request, _ Request) bool {
+		r.Body = body{&flipper{src: r.Body, at: offset(n, r.ContentLength), mask: 1, hit: exchangeOf(r).hit}, r.Body}
+		return false
+	}}
+}
+
 // CutBody sends the answer's header with its true length and n bytes of its body, then breaks the connection.
 func CutBody(n int64) Fault {
-	return Fault{name: fmt.Sprintf("cut after %d", n), modify: func(res *http.Response, x *exchange) error {
-		res.Body = body{io.MultiReader(io.LimitReader(res.Body, n), cut{x.flush}), res.Body}
+	return Fault{name: "cut" + after(n), late: true, modify: func(res *http.Response, x *exchange) error {
+		res.Body = body{io.MultiReader(io.LimitReader(res.Body, offset(n, res.ContentLength)), ending(func() error {
+			x.hit()
+			return errors.Join(io.ErrUnexpectedEOF, x.flush())
+		})), res.Body}
+		return nil
+	}}
+}
+
+// Stall hands the request to the server and keeps its answer until the client gives up.
+func Stall() Fault {
+	return Fault{name: "stall", modify: func(res *http.Response, _ *exchange) error {
+		<-res.Request.Context().Done()
+		return errors.New("faultproxy: answer kept")
+	}}
+}
+
+// StallBody sends the answer's header and n bytes of its body, and no more until the client gives up.
+func StallBody(n int64) Fault {
+	return Fault{name: "stall" + after(n), late: true, modify: func(res *http.Response, x *exchange) error {
+		res.Body = body{io.MultiReader(io.LimitReader(res.Body, offset(n, res.ContentLength)), ending(func() error {
+			x.hit()
+			err := x.flush()
+			<-res.Request.Context().Done()
+			return errors.Join(io.ErrUnexpectedEOF, err)
+		})), res.Body}
 		return nil
 	}}
 }
@@ -91,10 +139,18 @@ func LongBody(n int64) Fault {
 
 // FlipBit inverts one bit of the byte at offset off of the object in every answer that holds that byte.
 func FlipBit(off int64, bit uint) Fault {
-	return Fault{name: fmt.Sprintf("bit %d of byte %d flipped", bit, off), modify: func(res *http.Response, _ *exchange) error {
+	return Fault{name: fmt.Sprintf("bit %d of byte %d flipped", bit, off), late: true, modify: func(res *http.Response, x *exchange) error {
 		if at := off - rangeStart(res); at >= 0 {
-			res.Body = body{&flipper{src: res.Body, at: at, mask: 1 << (bit & 7)}, res.Body}
+			res.Body = body{&flipper{src: res.Body, at: at, mask: 1 << (bit & 7), hit: x.hit}, res.Body}
 		}
+		return nil
+	}}
+}
+
+// FlipAnswer inverts the lowest bit of the byte at offset n of the answer's body.
+func FlipAnswer(n int64) Fault {
+	return Fault{name: fmt.Sprintf("byte %d of the answer flipped", n), late: true, modify: func(res *http.Response, x *exchange) error {
+		res.Body = body{&flipper{src: res.Body, at: offset(n, res.ContentLength), mask: 1, hit: x.hit}, res.Body}
 		return nil
 	}}
 }
@@ -176,11 +232,25 @@ type body struct {
 	io.Closer
 }
 
-// cut sends what came before it and breaks the body off.
-type cut struct{ flush func() error }
+// ending is what a body ends with: it returns why.
+type ending func() error
 
-func (c cut) Read([]byte) (int, error) {
-	return 0, errors.Join(io.ErrUnexpectedEOF, c.flush())
+func (f ending) Read([]byte) (int, error) { return 0, f() }
+
+// offset is where in a body of the given size n is.
+func offset(n, size int64) int64 {
+	if n == Middle {
+		return size / 2
+	}
+	return n
+}
+
+// after names an offset.
+func after(n int64) string {
+	if n == Middle {
+		return " in the middle"
+	}
+	return fmt.Sprintf(" after %d", n)
 }
 
 type zeros struct{}
@@ -195,12 +265,14 @@ type flipper struct {
 	src  io.Reader
 	at   int64 // still to come; negative: done
 	mask byte
+	hit  func() // called when it is done
 }
 
 func (f *flipper) Read(p []byte) (int, error) {
 	n, err := f.src.Read(p)
 	if f.at >= 0 && f.at < int64(n) {
 		p[f.at] ^= f.mask
+		f.hit()
 	}
 	f.at -= int64(n)
 	return n, err

@@ -39,6 +39,7 @@ type Request struct {
 	BytesIn  int64  // bytes of the request's body that the proxy received
 	BytesOut int64  // bytes of the answer's body that the proxy sent on
 	Fault    string // the fault that the request got, if any
+	Hit      bool   // that fault has happened: a body was long enough, and was read far enough, for it
 }
 
 // classify reads the operation from a path-style request.

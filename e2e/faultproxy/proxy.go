@@ -23,9 +23,16 @@ type Rule struct {
 	Key  string // object key
 	Part int    // part number, of UploadPart and UploadPartCopy
 
+	// Match, if set, tells whether a request matches, from what is known of it before it is forwarded. It must not use
+	// the Proxy.
+	Match func(Request) bool
+
 	// Nth picks one of the requests that match the fields above, counted from one and from the moment the rule was
 	// added, whichever rule they fell to; a retry is a request of its own. Zero: all of them.
 	Nth int
+
+	// Onward picks all requests after the Nth, too.
+	Onward bool
 
 	Fault Fault
 }
@@ -50,6 +57,7 @@ type exchange struct {
 	record Request
 	fault  Fault
 	flush  func() error // sends what has been written of the answer
+	hit    func()       // records that the fault has happened
 }
 
 // New starts a proxy in front of the server at target, for example "http://127.0.0.1:9000". client supplies the
@@ -133,11 +141,16 @@ func (p *Proxy) handler(forward http.Handler) http.Handler {
 		r.Body = counted{r.Body, func(n int) { p.update(x, func(q *Request) { q.BytesIn += int64(n) }) }}
 		sw := &statusWriter{ResponseWriter: w, status: func(code int) { p.update(x, func(q *Request) { q.Status = code }) }}
 		x.flush = http.NewResponseController(w).Flush
-		if x.fault.before != nil && x.fault.before(sw, r, p.snapshot(x)) {
-			return
+		x.hit = func() { p.update(x, func(q *Request) { q.Hit = true }) }
+		if x.fault.before != nil {
+			x.happens()
+			if x.fault.before(sw, r, p.snapshot(x)) {
+				return
+			}
 		}
 		forward.ServeHTTP(sw, r)
 		if x.fault.after != nil {
+			x.happens()
 			x.fault.after(p.snapshot(x))
 		}
 	})
@@ -154,7 +167,7 @@ func (p *Proxy) begin(r *http.Request) *exchange {
 			continue
 		}
 		rule.seen++
-		if x.record.Fault == "" && (rule.Nth == 0 || rule.Nth == rule.seen) {
+		if x.record.Fault == "" && rule.picks(rule.seen) {
 			x.fault, x.record.Fault = rule.Fault, rule.Fault.name
 		}
 	}
@@ -162,8 +175,20 @@ func (p *Proxy) begin(r *http.Request) *exchange {
 }
 
 func (r *rule) matches(q Request) bool {
-	return (r.Op == "" || r.Op == q.Op) && (r.Key == "" || r.Key == q.Key) && (r.Part == 0 || r.Part == q.Part)
+	return (r.Op == "" || r.Op == q.Op) && (r.Key == "" || r.Key == q.Key) && (r.Part == 0 || r.Part == q.Part) &&
+		(r.Match == nil || r.Match(q))
 }
+
+func (r *rule) picks(n int) bool { return r.Nth == 0 || n == r.Nth || r.Onward && n > r.Nth }
+
+// happens records that the fault happens, unless that is yet to be seen.
+func (x *exchange) happens() {
+	if !x.fault.late {
+		x.hit()
+	}
+}
+
+func exchangeOf(r *http.Request) *exchange { return r.Context().Value(exchangeKey{}).(*exchange) }
 
 func (p *Proxy) update(x *exchange, f func(*Request)) {
 	p.mu.Lock()
@@ -179,8 +204,9 @@ func (p *Proxy) snapshot(x *exchange) Request {
 
 // modify applies the fault to the server's answer and counts its body. After an error the reverse proxy calls failed.
 func (p *Proxy) modify(res *http.Response) error {
-	x := res.Request.Context().Value(exchangeKey{}).(*exchange)
+	x := exchangeOf(res.Request)
 	if x.fault.modify != nil {
+		x.happens()
 		if err := x.fault.modify(res, x); err != nil {
 			return err
 		}
