@@ -31,10 +31,9 @@ const (
 	earlyMin = 4 * groupSize
 )
 
-// table is in the frame, up to 63 bytes from its start, aligned to a vector. BX
-// points into it, to the next batch's part; CX to its start.
-
-// earlyTable fills the table, and sets REST and LAST for the first group.
+// earlyTable fills the table, and sets REST and LAST for the first group. The
+// table is in the frame, aligned to a vector: CX points to its start, BX to the
+// next batch's part.
 func (k *kernel) earlyTable() code {
 	counters, none := k.D0, k.LO
 	c := join(
@@ -84,9 +83,9 @@ func (k *kernel) rest(to vec) code {
 		xor("·sbox0<>(SB)", to, to))
 }
 
-// earlyLoop is a batch loop that ends at done when less than a batch is left.
-// CTR is a batch ahead in it, so that in a group's last batch it has the next
-// group's h. pending tells whether the batch before it is still to be hashed.
+// earlyLoop is a batch loop that goes to done when less than a batch is left,
+// and hashes the batch at hashBase+hashOffset. CTR is a batch ahead in it, so
+// that in a group's last batch it has the next group's h.
 func (k *kernel) earlyLoop(done, hashBase string, hashOffset int) code {
 	start := code{}
 	for i, a := range k.A {

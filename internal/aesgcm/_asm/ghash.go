@@ -81,16 +81,10 @@ func (k *kernel) hashVector(width int, base string, offset int) code {
 }
 
 // reduce leaves in HI's first lane the state that the lanes of LO, MI and HI
-// stand for, and nothing else in HI. The lowest qword of the product is cancelled
-// by adding that multiple of the modulus; its terms from x^121 to x^127 are one
-// product, and its term at x^128 is a swap. Then the same once more.
+// stand for, and nothing else in HI.
 func (k *kernel) reduce(width int) (c code) {
 	lo, mi, hi := vec{k.LO.number, width}, vec{k.MI.number, width}, vec{k.HI.number, width}
-	t, u := vec{k.T.number, width}, vec{k.D0.number, width}
-	poly := any("·modulus<>(SB)")
-	c = join(
-		clmul("lh", lo, poly, t), swap(lo, u), xor3(t, u, mi),
-		clmul("lh", mi, poly, t), swap(mi, u), xor3(t, u, hi))
+	c = k.fold(lo, mi, hi)
 	if width == 64 {
 		c = join(c, ins("VEXTRACTI64X4", 1, k.HI, k.T.y()), xor(k.T.y(), k.HI.y(), k.HI.y()))
 	}
@@ -98,6 +92,17 @@ func (k *kernel) reduce(width int) (c code) {
 		c = join(c, ins("VEXTRACTI128", 1, k.HI.y(), k.T.x()), xor(k.T.x(), k.HI.x(), k.HI.x()))
 	}
 	return c
+}
+
+// fold reduces the sums lo, mi and hi to hi, lane by lane. The lowest qword of
+// the product is cancelled by adding that multiple of the modulus; its terms
+// from x^121 to x^127 are one product, and its term at x^128 is a swap. Then the
+// same once more.
+func (k *kernel) fold(lo, mi, hi vec) code {
+	t, u := vec{k.T.number, hi.width}, vec{k.D0.number, hi.width}
+	return join(
+		clmul("lh", lo, "·modulus<>(SB)", t), swap(lo, u), xor3(t, u, mi),
+		clmul("lh", mi, "·modulus<>(SB)", t), swap(mi, u), xor3(t, u, hi))
 }
 
 func (k *kernel) clearSums() code { return join(zero(k.LO), zero(k.MI), zero(k.HI)) }

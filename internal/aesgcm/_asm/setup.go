@@ -106,15 +106,13 @@ func (k *kernel) powers() (c code) {
 
 // dot sets d to dot(a, b), lane by lane.
 func (k *kernel) dot(a, b, d vec) code {
-	w := d.width
-	lo, mi, t, u := vec{k.LO.number, w}, vec{k.MI.number, w}, vec{k.T.number, w}, vec{k.D0.number, w}
+	lo, mi, t := vec{k.LO.number, d.width}, vec{k.MI.number, d.width}, vec{k.T.number, d.width}
 	return join(
 		clmul("ll", a, b, lo),
 		clmul("lh", a, b, mi),
 		clmul("hl", a, b, t), xor(t, mi, mi),
 		clmul("hh", a, b, d),
-		clmul("lh", lo, "·modulus<>(SB)", t), swap(lo, u), xor3(t, u, mi),
-		clmul("lh", mi, "·modulus<>(SB)", t), swap(mi, u), xor3(t, u, d))
+		k.fold(lo, mi, d))
 }
 
 // halfSums puts low + high of each power where hashBatch wants it: those of a
