@@ -40,6 +40,7 @@ type fake struct {
 	inputs   []any
 	objects  map[string][]byte
 	uploads  map[string]map[int32][]byte
+	created  int // uploads begun, each with an id of its own
 	inFlight int
 	most     int // parts in flight at a time
 }
@@ -87,7 +88,8 @@ func (f *fake) PutObject(ctx context.Context, in *s3.PutObjectInput, _ ...func(*
 func (f *fake) CreateMultipartUpload(ctx context.Context, in *s3.CreateMultipartUploadInput, _ ...func(*s3.Options)) (*s3.CreateMultipartUploadOutput, error) {
 	var id string
 	err := f.call(ctx, opCreate, in, func() error {
-		id = "upload-" + strconv.Itoa(len(f.calls))
+		f.created++
+		id = "upload-" + strconv.Itoa(f.created)
 		f.uploads[id] = map[int32][]byte{}
 		return nil
 	})
