@@ -26,48 +26,55 @@ type encryption struct {
 
 // newEncryption obtains a data key and makes the header (SPEC §8).
 func newEncryption(ctx context.Context, keys keywrap.Wrapper, o *EncryptOptions) (*encryption, error) {
+	var k segment.Keys
+	defer k.Close()
+	h, b, err := newHeader(ctx, keys, o, &k)
+	if err != nil {
+		return nil, err
+	}
+	sealer, err := segment.NewSealer(&k)
+	if err != nil {
+		return nil, err
+	}
+	return &encryption{header: b, detached: h.Detached(), layout: h.Layout(), sealer: sealer, declared: h.PlaintextSize}, nil
+}
+
+// newHeader obtains a data key, puts what it gives into k, and returns the
+// header and its encoded form. The caller closes k.
+func newHeader(ctx context.Context, keys keywrap.Wrapper, o *EncryptOptions, k *segment.Keys) (*format.Header, []byte, error) {
 	if o == nil {
 		o = &EncryptOptions{}
 	}
 	h := &format.Header{PlaintextSize: format.UnknownSize}
 	if err := o.apply(h); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if o.PlaintextSize != nil {
 		ctx = keywrap.WithPlaintextSize(ctx, *o.PlaintextSize)
 	}
 	dataKey, wrapped, err := keywrap.GenerateKey(ctx, keys, o.Context)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer clear(dataKey)
 	h.Keys = wrapped
 	rand.Read(h.IV[:])
-	k, err := segment.Derive(dataKey, &h.Prelude, o.AssociatedData)
-	if err != nil {
-		return nil, err
+	if err := k.Derive(dataKey, &h.Prelude, o.AssociatedData); err != nil {
+		return nil, nil, err
 	}
-	defer k.Close()
 	h.Commitment = k.Commitment()
 	if err := setExtensions(h, k, o.Context, o.Metadata, &o.Location); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := checkPostQuantum(h.Keys, o.ClassicalKeys); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	h.Size = h.MinSize()
 	if !o.CompactHeader {
 		h.Size = paddedSize(h.Size)
 	}
 	b, err := appendHeader(h, k)
-	if err != nil {
-		return nil, err
-	}
-	sealer, err := segment.NewSealer(k)
-	if err != nil {
-		return nil, err
-	}
-	return &encryption{header: b, detached: o.Detached, layout: h.Layout(), sealer: sealer, declared: h.PlaintextSize}, nil
+	return h, b, err
 }
 
 // apply checks the options that fix the prelude and the plaintext size, before

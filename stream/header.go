@@ -73,24 +73,36 @@ func openHeader(ctx context.Context, src io.Reader, keys keywrap.Unwrapper, o *D
 	if err := o.checkInfo(&info); err != nil {
 		return nil, nil, err
 	}
-	dataKey, err := unwrap(ctx, h, keys, info.Context)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer clear(dataKey)
-	k, err := segment.Derive(dataKey, &h.Prelude, o.AssociatedData)
-	if err != nil {
-		return nil, nil, err
-	}
+	var k segment.Keys
 	defer k.Close()
-	if err := authenticate(k, h, b); err != nil {
+	dataKey, err := openKeys(ctx, h, b, keys, info.Context, o.AssociatedData, &k)
+	if err != nil {
 		return nil, nil, err
 	}
-	if info.Metadata, err = openMetadata(h, k); err != nil {
+	clear(dataKey)
+	if info.Metadata, err = openMetadata(h, &k); err != nil {
 		return nil, nil, err
 	}
-	opener, err := segment.NewOpener(k)
+	opener, err := segment.NewOpener(&k)
 	return &info, opener, err
+}
+
+// openKeys unwraps the data key of the stream whose header h is encoded in b,
+// puts what it gives into k, and authenticates the header with it. It returns
+// the data key, which the caller clears; the caller closes k.
+func openKeys(ctx context.Context, h *format.Header, b []byte, keys keywrap.Unwrapper, ec keywrap.Context, associatedData []byte, k *segment.Keys) ([]byte, error) {
+	dataKey, err := unwrap(ctx, h, keys, ec)
+	if err != nil {
+		return nil, err
+	}
+	if err = k.Derive(dataKey, &h.Prelude, associatedData); err == nil {
+		err = authenticate(k, h, b)
+	}
+	if err != nil {
+		clear(dataKey)
+		return nil, err
+	}
+	return dataKey, nil
 }
 
 // authenticate verifies the commitment and the MAC of the header that is

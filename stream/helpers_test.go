@@ -142,7 +142,8 @@ func headerSize(t testing.TB, stored []byte) int {
 // seal encodes a header under a data key that the test knows.
 func seal(t testing.TB, h *format.Header, dataKey []byte) []byte {
 	t.Helper()
-	k, err := segment.Derive(dataKey, &h.Prelude, nil)
+	k := new(segment.Keys)
+	err := k.Derive(dataKey, &h.Prelude, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -84,7 +84,8 @@ func newSparse(t *testing.T, size int64, o *stream.EncryptOptions) (*sparse, int
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys, err := segment.Derive(key.dataKey, &h.Prelude, nil)
+	keys := new(segment.Keys)
+	err = keys.Derive(key.dataKey, &h.Prelude, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

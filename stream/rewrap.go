@@ -64,20 +64,14 @@ func Rewrap(ctx context.Context, header []byte, old keywrap.Unwrapper, new keywr
 		return nil, err
 	}
 	ec := newInfo(h).Context
-	dataKey, err := unwrap(ctx, h, old, ec)
+	var k segment.Keys
+	defer k.Close()
+	dataKey, err := openKeys(ctx, h, b, old, ec, o.AssociatedData, &k)
 	if err != nil {
 		return nil, err
 	}
 	defer clear(dataKey)
-	k, err := segment.Derive(dataKey, &h.Prelude, o.AssociatedData)
-	if err != nil {
-		return nil, err
-	}
-	defer k.Close()
-	if err := authenticate(k, h, b); err != nil {
-		return nil, err
-	}
-	if _, err := openMetadata(h, k); err != nil {
+	if _, err := openMetadata(h, &k); err != nil {
 		return nil, err
 	}
 	if h.Generation == math.MaxUint32 {
@@ -88,7 +82,7 @@ func Rewrap(ctx context.Context, header []byte, old keywrap.Unwrapper, new keywr
 	if err := o.replaceKeys(ctx, h, dataKey, ec, new); err != nil {
 		return nil, err
 	}
-	if err := setExtensions(h, k, o.Context, o.Metadata, o.Location); err != nil {
+	if err := setExtensions(h, &k, o.Context, o.Metadata, o.Location); err != nil {
 		return nil, err
 	}
 	if least := h.MinSize(); least > h.Size {
@@ -97,7 +91,7 @@ func Rewrap(ctx context.Context, header []byte, old keywrap.Unwrapper, new keywr
 			h.Size = paddedSize(least)
 		}
 	}
-	return appendHeader(h, k)
+	return appendHeader(h, &k)
 }
 
 // replaceKeys puts the wrapped keys of h in place: those that are kept, and

@@ -71,10 +71,29 @@ func BenchmarkDerive(b *testing.B) {
 	p := format.Prelude{Suite: format.AES256GCM, SegmentExp: 16}
 	b.ReportAllocs()
 	for b.Loop() {
-		k, err := Derive(dataKey, &p, nil)
+		k := new(Keys)
+		err := k.Derive(dataKey, &p, nil)
 		if err != nil {
 			b.Fatal(err)
 		}
 		k.Close()
+	}
+}
+
+// TestSourceKey writes SPEC §4.1 out for the key that no vector has.
+func TestSourceKey(t *testing.T) {
+	dataKey, p := random(format.DataKeySize), format.Prelude{Suite: format.AES256GCM, SegmentExp: 16, IV: [32]byte(random(32))}
+	k := new(Keys)
+	if err := k.Derive(dataKey, &p, nil); err != nil {
+		t.Fatal(err)
+	}
+	noAD := sha256.Sum256(nil)
+	info := "bulla/v1\x00source\x00" + string(p.Append(nil)[:44]) + string(noAD[:])
+	want, err := hkdf.Expand(sha512.New, dataKey, info, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key, err := k.SourceKey(); err != nil || !bytes.Equal(key[:], want) {
+		t.Errorf("%x, %v, expected %x", key, err, want)
 	}
 }

@@ -32,8 +32,9 @@ const (
 	infoSize = len(label) + len("commitment\x00") + format.BoundSize + sha256.Size + 1
 )
 
-// Keys are what one stream's data key gives. They are not safe for concurrent
-// use; the Sealers and Openers made from them do not depend on them.
+// Keys are what one stream's data key gives, once Derive has made them. They
+// are not changed by other methods than that and Close; the Sealers and Openers
+// made from them do not depend on them.
 type Keys struct {
 	suite      format.Suite
 	epochShift uint
@@ -47,16 +48,11 @@ type Keys struct {
 // noAssociatedData is the hash of associated data that is empty.
 var noAssociatedData = sha256.Sum256(nil)
 
-// Derive derives the keys of the stream with the given prelude (SPEC §4.1);
-// its commitment is not looked at. dataKey is 32 bytes, which Derive neither
-// keeps nor clears; what the result holds of it goes with Close. The error
-// comes from a cryptographic module that refuses an algorithm.
-func Derive(dataKey []byte, p *format.Prelude, associatedData []byte) (*Keys, error) {
-	k := new(Keys) // on the stack of a caller that Derive is inlined into
-	return k, k.init(dataKey, p, associatedData)
-}
-
-func (k *Keys) init(dataKey []byte, p *format.Prelude, associatedData []byte) error {
+// Derive makes k the keys of the stream with the given prelude (SPEC §4.1); its
+// commitment is not looked at. dataKey is 32 bytes, which Derive neither keeps
+// nor clears; what k holds of it goes with Close. The error comes from a
+// cryptographic module that refuses an algorithm, and leaves k closed.
+func (k *Keys) Derive(dataKey []byte, p *format.Prelude, associatedData []byte) error {
 	if len(dataKey) != format.DataKeySize {
 		return fmt.Errorf("segment: data key of %d bytes, expected %d", len(dataKey), format.DataKeySize)
 	}
@@ -96,6 +92,13 @@ func (k *Keys) derive(key []byte, name string) error {
 // EpochShift returns by how many bits a segment's index is shifted to give its
 // epoch: an epoch is at most 2^20 segments and 64 GiB (SPEC §4.3).
 func EpochShift(segmentExp uint8) uint { return min(20, 36-uint(segmentExp)) }
+
+// SourceKey returns the key for what a writer keeps for itself about the
+// plaintext of the stream (SPEC §4.1).
+func (k *Keys) SourceKey() (key [keySize]byte, err error) {
+	err = k.derive(key[:], "source")
+	return key, err
+}
 
 // Commitment returns the key commitment that belongs into the prelude.
 func (k *Keys) Commitment() [format.CommitmentSize]byte { return k.commitment }

@@ -26,7 +26,8 @@ func suites() []format.Suite {
 
 func testKeys(t testing.TB, suite format.Suite, exp uint8) *Keys {
 	t.Helper()
-	k, err := Derive(bytes.Repeat([]byte{5}, 32), &format.Prelude{Suite: suite, SegmentExp: exp}, nil)
+	k := new(Keys)
+	err := k.Derive(bytes.Repeat([]byte{5}, 32), &format.Prelude{Suite: suite, SegmentExp: exp}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +137,8 @@ func TestSegmentIsBoundToItsPlace(t *testing.T) {
 			"another segment size": {Suite: suite, SegmentExp: 13},
 			"another flag":         {Suite: suite, SegmentExp: 12, Flags: format.FlagDetached},
 		} {
-			other, err := Derive(bytes.Repeat([]byte{5}, 32), p, nil)
+			other := new(Keys)
+			err := other.Derive(bytes.Repeat([]byte{5}, 32), p, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -278,7 +280,8 @@ func TestDeriveDependsOnEverything(t *testing.T) {
 		return bytes.Repeat([]byte{5}, 32), &format.Prelude{Suite: format.AES256GCM, SegmentExp: 16}, []byte("ad")
 	}
 	derive := func(dataKey []byte, p *format.Prelude, ad []byte) *Keys {
-		k, err := Derive(dataKey, p, ad)
+		k := new(Keys)
+		err := k.Derive(dataKey, p, ad)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -322,7 +325,7 @@ func TestDeriveDependsOnEverything(t *testing.T) {
 		t.Error("the commitment enters the derivation that it is the result of")
 	}
 	for _, n := range []int{0, 16, 31, 33} {
-		if _, err := Derive(make([]byte, n), p, nil); err == nil {
+		if err := new(Keys).Derive(make([]byte, n), p, nil); err == nil {
 			t.Errorf("a data key of %d bytes is accepted", n)
 		}
 	}

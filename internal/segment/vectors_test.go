@@ -21,7 +21,8 @@ func TestKeyScheduleVectors(t *testing.T) {
 		if got := p.Append(nil); !bytes.Equal(got, v.Prelude) {
 			t.Errorf("vector %d: prelude %x", i, got)
 		}
-		k, err := Derive(v.DataKey, &p, v.AssociatedData)
+		k := new(Keys)
+		err := k.Derive(v.DataKey, &p, v.AssociatedData)
 		if err != nil {
 			t.Fatal(err)
 		}
