@@ -78,7 +78,7 @@ func Rewrap(ctx context.Context, header []byte, old keywrap.Unwrapper, new keywr
 		return nil, fmt.Errorf("%w: the stream was re-wrapped %d times, which is as often as it can be", ErrTooLarge, h.Generation)
 	}
 	h.Generation++
-	compact := h.Size == h.MinSize()
+	compact := h.Size%format.DefaultHeaderSize != 0 // which a compact header stays when its fields have become shorter
 	if err := o.replaceKeys(ctx, h, dataKey, ec, new); err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"strings"
 	"testing"
 
 	"github.com/bulla-format/bulla/format"
@@ -217,6 +218,24 @@ func TestRewrapGrowsHeader(t *testing.T) {
 			t.Errorf("33 keys: %v", err)
 		}
 	}
+}
+
+// TestRewrapShrinksAndGrows re-wraps a compact header for a key with a shorter
+// name, which leaves zero bytes in it, and then for one with a longer name.
+func TestRewrapShrinksAndGrows(t *testing.T) {
+	o := small()
+	long, short := newAESKey(t, strings.Repeat("n", 40)), newAESKey(t, "n")
+	stored := encryptFor(t, long, []byte("text"), o)
+	shorter := rewrapped(t, stored, long, short, nil)
+	if before, after := headerSize(t, stored), headerSize(t, shorter); after != before {
+		t.Fatalf("a header of %d bytes has %d with a shorter name", before, after)
+	}
+	longer := rewrapped(t, shorter, short, keywrap.Multi(long, newAESKey(t, strings.Repeat("m", 40))), nil)
+	if size := headerSize(t, longer); size >= format.DefaultHeaderSize {
+		t.Errorf("a compact header grew to %d bytes", size)
+	}
+	got, _, err := decryptWith(t, long, longer, nil)
+	check(t, "grown again", got, err, []byte("text"))
 }
 
 // TestRewrapAuthenticates changes each byte of a header: none may be carried
