@@ -22,9 +22,10 @@ var layers = map[string][]string{
 	"keywrap/awskms":         {"format", "keywrap", "github.com/aws/"},
 	"keywrap/awskms/kmstest": {"github.com/aws/"},
 	"stream":                 {"format", "keywrap", "internal/segment", "github.com/klauspost/cpuid/"},
-	"s3upload":               {"format", "keywrap", "stream", "github.com/aws/"},
-	"s3download":             {"format", "keywrap", "stream", "github.com/aws/", "golang.org/x/sync/"},
-	"s3fs":                   {"format", "keywrap", "stream", "s3download", "github.com/aws/", "golang.org/x/sync/"},
+	"internal/s3header":      {"format"},
+	"s3upload":               {"format", "keywrap", "stream", "internal/s3header", "github.com/aws/", "golang.org/x/sync/"},
+	"s3download":             {"format", "keywrap", "stream", "internal/s3header", "github.com/aws/", "golang.org/x/sync/"},
+	"s3fs":                   {"format", "keywrap", "stream", "s3download", "internal/s3header", "github.com/aws/", "golang.org/x/sync/"},
 	"cmd/bulla": {
 		"format", "keywrap", "keywrap/awskms", "stream", "s3upload", "s3download", "github.com/aws/",
 		"github.com/spf13/", "github.com/vbauerster/mpb/", "golang.org/x/term",

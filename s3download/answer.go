@@ -19,7 +19,7 @@ import (
 // they are.
 type answer struct {
 	source  *source
-	ctx     context.Context // of the request; its cause is errStalled when watch ended it
+	ctx     context.Context // of the request; its cause is ErrStalled when watch ended it
 	cancel  context.CancelCauseFunc
 	timer   *time.Timer // calls watch
 	waiting atomic.Bool // for the answer, or for a byte of its body
@@ -51,8 +51,8 @@ func (s *source) request(ctx context.Context, start, end int64, version *string)
 	a.waiting.Store(false)
 	a.moved.Store(true)
 	if err != nil {
-		if context.Cause(a.ctx) == errStalled {
-			err = &bodyError{errStalled}
+		if context.Cause(a.ctx) == ErrStalled {
+			err = &bodyError{ErrStalled}
 		}
 		a.stop()
 		return nil, err
@@ -133,8 +133,8 @@ func (a *answer) fill(p []byte) error {
 			return nil
 		case err == io.EOF:
 			return &bodyError{io.ErrUnexpectedEOF}
-		case context.Cause(a.ctx) == errStalled:
-			return &bodyError{errStalled}
+		case context.Cause(a.ctx) == ErrStalled:
+			return &bodyError{ErrStalled}
 		case err != nil:
 			return &bodyError{err}
 		}
@@ -149,7 +149,7 @@ func (a *answer) watch() {
 	switch {
 	case a.ctx.Err() != nil: // it has ended
 	case a.waiting.Load() && !a.moved.Swap(false):
-		a.cancel(errStalled)
+		a.cancel(ErrStalled)
 	default:
 		a.timer.Reset(a.source.stall)
 	}

@@ -20,7 +20,8 @@
 //
 // A header that is stored apart from its payload, as package s3upload does on
 // request, is found by itself: in the object's user metadata, or in the object
-// beside it.
+// beside it. [Inspect] reads the header alone, and [List] tells what is under a
+// prefix, an object and the header beside it as one; neither needs a key.
 //
 // All requests of an Object are for one version of the object: that of the
 // first answer. If it is replaced meanwhile, reading goes on where the bucket

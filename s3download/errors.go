@@ -30,10 +30,11 @@ var (
 	// payload, and was not found: the message says where it was looked for.
 	// Without it the payload cannot be read.
 	ErrNoHeader = errors.New("the header is missing")
-)
 
-// errStalled is the cause of a request's end after Options.StallTimeout.
-var errStalled = errors.New("no byte came within Options.StallTimeout")
+	// ErrStalled means that the store gave no byte for as long as
+	// Options.StallTimeout allows, at each attempt. The call can be made again.
+	ErrStalled = errors.New("no byte came within Options.StallTimeout")
+)
 
 // A bodyError is the failure of an answer's body, or of a wait for one: worth
 // another request.

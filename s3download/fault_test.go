@@ -127,9 +127,9 @@ var lasting = map[string]struct {
 	want  error
 }{
 	"503":     {fault{err: statusError(http.StatusServiceUnavailable, "SlowDown")}, nil},
-	"hang":    {fault{hang: true}, errStalled},
+	"hang":    {fault{hang: true}, ErrStalled},
 	"empty":   {cut(0, nil), io.ErrUnexpectedEOF},
-	"stalled": {cut(10, errHang), errStalled},
+	"stalled": {cut(10, errHang), ErrStalled},
 }
 
 func TestLastingFaults(t *testing.T) {

@@ -3,7 +3,6 @@ package s3download
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,15 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/bulla-format/bulla/format"
+	"github.com/bulla-format/bulla/internal/s3header"
 	"github.com/bulla-format/bulla/stream"
-)
-
-// Where package s3upload puts a header that is apart from its payload: under
-// this name in the user metadata, in base64url without padding (RFC 4648 §5),
-// or in the object whose key has this suffix.
-const (
-	headerMetadata      = "bulla-header"
-	defaultHeaderSuffix = ".bulla-header"
 )
 
 // A headerObject is the object that may hold the header beside the payload. It
@@ -35,12 +27,11 @@ type headerObject struct {
 	err  error
 }
 
-// headerObject returns the header object of the payload that s is about. If
-// the options expect it, it is being fetched.
+// headerObject returns the header object of the payload that s is about.
 func (s *source) headerObject(ctx context.Context, o *Options) (*headerObject, error) {
 	suffix := o.HeaderSuffix
 	if suffix == "" {
-		suffix = defaultHeaderSuffix
+		suffix = s3header.DefaultSuffix
 	}
 	// It is another object: what selects a version of the payload is not about it.
 	in := s.in
@@ -59,9 +50,6 @@ func (s *source) headerObject(ctx context.Context, o *Options) (*headerObject, e
 			s.bytes.Add(beside.bytes.Load())
 		})
 	})
-	if o.HeaderSuffix != "" && o.Decrypt.DetachedHeader == nil {
-		h.begin()
-	}
 	return h, nil
 }
 
@@ -99,8 +87,8 @@ func (s *source) findHeader(front []byte, beside *headerObject) ([]byte, error) 
 	if err != nil || !p.Detached() {
 		return nil, nil // package stream says what is wrong with it
 	}
-	if value, ok := s.metadata[headerMetadata]; ok {
-		return decodeHeader(value)
+	if value, ok := s.metadata[s3header.Metadata]; ok {
+		return s3header.Decode(value)
 	}
 	header, err := beside.fetch()
 	switch {
@@ -110,21 +98,9 @@ func (s *source) findHeader(front []byte, beside *headerObject) ([]byte, error) 
 		return nil, err
 	case status(err) == http.StatusNotFound:
 		return nil, fmt.Errorf("%w: there is neither metadata %q nor an object %.300q; if it has another suffix, name that in Options.HeaderSuffix: %w",
-			ErrNoHeader, headerMetadata, beside.location, err)
+			ErrNoHeader, s3header.Metadata, beside.location, err)
 	}
 	return nil, fmt.Errorf("the header object %.300q: %w", beside.location, advice(err))
-}
-
-// decodeHeader returns the header that metadata hold.
-func decodeHeader(value string) ([]byte, error) {
-	if len(value) > base64.RawURLEncoding.EncodedLen(format.MaxHeaderSize) {
-		return nil, fmt.Errorf("%w: metadata %q of %d bytes", format.ErrMalformed, headerMetadata, len(value))
-	}
-	header, err := base64.RawURLEncoding.DecodeString(value)
-	if err != nil || base64.RawURLEncoding.EncodeToString(header) != value {
-		return nil, fmt.Errorf("%w: metadata %q is not base64url", format.ErrMalformed, headerMetadata)
-	}
-	return header, nil
 }
 
 // mixed says what to do about a header that was found and is of another

@@ -63,7 +63,8 @@ type Object struct {
 //
 // Errors: format.ErrNotStream, also for an empty object; those of
 // [stream.NewDecryptReaderAt], of which stream.ErrAuth may mean a header of
-// another payload; [ErrNoHeader], [ErrChanged], [ErrAnswer]; those of the SDK.
+// another payload; [ErrNoHeader], [ErrChanged], [ErrAnswer], [ErrStalled];
+// those of the SDK.
 func Open(ctx context.Context, client Client, in *s3.GetObjectInput, keys keywrap.Unwrapper, o *Options) (*Object, error) {
 	options, err := o.withDefaults()
 	if err != nil {
@@ -82,6 +83,9 @@ func Open(ctx context.Context, client Client, in *s3.GetObjectInput, keys keywra
 		return nil, err
 	}
 	defer beside.stop()
+	if options.HeaderSuffix != "" && options.Decrypt.DetachedHeader == nil {
+		beside.begin()
+	}
 	fetched, err := src.open(ctx, header, wanted)
 	if err != nil {
 		return nil, src.explain(err)

@@ -61,7 +61,8 @@ type Options struct {
 
 	// StallTimeout is how long to wait for an answer, the SDK's own retries
 	// included, and for each further byte of a body, there up to twice as
-	// long; then the request has failed. The default is one minute.
+	// long; then the request has failed, and is made again as Retries allow,
+	// before the error is [ErrStalled]. The default is one minute.
 	StallTimeout time.Duration
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/bulla-format/bulla/format"
+	"github.com/bulla-format/bulla/internal/s3header"
 	"github.com/bulla-format/bulla/keywrap"
 	"github.com/bulla-format/bulla/s3upload"
 	"github.com/bulla-format/bulla/stream"
@@ -36,13 +37,13 @@ type place struct {
 var places = []place{
 	{"in the object", nil, ""},
 	{"metadata", putInMetadata, ""},
-	{"beside", putBeside(defaultHeaderSuffix), ""},
-	{"beside, expected", putBeside(defaultHeaderSuffix), defaultHeaderSuffix},
+	{"beside", putBeside(s3header.DefaultSuffix), ""},
+	{"beside, expected", putBeside(s3header.DefaultSuffix), s3header.DefaultSuffix},
 	{"beside, another suffix", putBeside("/header"), "/header"},
 }
 
 func putInMetadata(f *fakeS3, header []byte) {
-	f.metadata = map[string]string{"color": "blue", headerMetadata: base64.RawURLEncoding.EncodeToString(header)}
+	f.metadata = map[string]string{"color": "blue", s3header.Metadata: base64.RawURLEncoding.EncodeToString(header)}
 }
 
 func putBeside(suffix string) func(f *fakeS3, header []byte) {
@@ -106,9 +107,6 @@ func encryptApart(t testing.TB, plain []byte, eo stream.EncryptOptions) (stored,
 
 // What this package looks for is what package s3upload writes.
 func TestPlacesOfUploads(t *testing.T) {
-	if defaultHeaderSuffix != s3upload.DefaultHeaderSuffix {
-		t.Errorf("headers are looked for at %q, and uploaded to %q", defaultHeaderSuffix, s3upload.DefaultHeaderSuffix)
-	}
 	for name, o := range map[string]*s3upload.Options{
 		"in the object": nil,
 		"metadata":      {HeaderInMetadata: true},
@@ -294,7 +292,7 @@ func TestHeaderRequest(t *testing.T) {
 	}
 	defer closeFake(t, f, object)
 	want := s3.GetObjectInput{
-		Bucket: in.Bucket, Key: aws.String("a/key" + defaultHeaderSuffix), Range: aws.String("bytes=0-65536"),
+		Bucket: in.Bucket, Key: aws.String("a/key" + s3header.DefaultSuffix), Range: aws.String("bytes=0-65536"),
 		SSECustomerAlgorithm: in.SSECustomerAlgorithm, SSECustomerKey: in.SSECustomerKey, SSECustomerKeyMD5: in.SSECustomerKeyMD5,
 		ExpectedBucketOwner: in.ExpectedBucketOwner, RequestPayer: in.RequestPayer, ChecksumMode: in.ChecksumMode,
 	}
@@ -330,8 +328,8 @@ func TestGivenHeader(t *testing.T) {
 	_, another := encryptApart(t, plaintext(n), eo)
 	f := newFake(stored)
 	putInMetadata(f, another)
-	f.others = map[string][]byte{"a/key" + defaultHeaderSuffix: another}
-	got, err := openAndRead(t, f, "Read", &Options{HeaderSuffix: defaultHeaderSuffix, Decrypt: &stream.DecryptOptions{DetachedHeader: header}})
+	f.others = map[string][]byte{"a/key" + s3header.DefaultSuffix: another}
+	got, err := openAndRead(t, f, "Read", &Options{HeaderSuffix: s3header.DefaultSuffix, Decrypt: &stream.DecryptOptions{DetachedHeader: header}})
 	if err != nil || !bytes.Equal(got, plaintext(n)) || slices.ContainsFunc(f.requests, func(in s3.GetObjectInput) bool { return *in.Key != "a/key" }) {
 		t.Errorf("%v after %d requests", err, f.count())
 	}

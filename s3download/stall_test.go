@@ -52,7 +52,7 @@ func TestStalledBody(t *testing.T) {
 			f.fault = func(int, *s3.GetObjectInput) fault { return cut(after, errHang) }
 			start := time.Now()
 			_, err := object.ReadAt(make([]byte, 5*S), 24*S)
-			if took := time.Since(start); !errors.Is(err, errStalled) || took < 10*time.Second || took > 20*time.Second {
+			if took := time.Since(start); !errors.Is(err, ErrStalled) || took < 10*time.Second || took > 20*time.Second {
 				t.Errorf("after %d bytes: %v in %v", after, err, took)
 			}
 		})

@@ -37,7 +37,8 @@ const maxRefusal = 16 << 10
 // header of a stream that has it in an object beside is given there too.
 //
 // A URL that has expired is [ErrExpired], at any read. Errors name the URL
-// without its query, which is what a presigned URL keeps secret.
+// without its query, which is what a presigned URL keeps secret, and where a
+// redirect leads is not told where it comes from.
 func OpenURL(ctx context.Context, client *http.Client, rawURL string, keys keywrap.Unwrapper, o *Options) (*Object, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
@@ -46,8 +47,25 @@ func OpenURL(ctx context.Context, client *http.Client, rawURL string, keys keywr
 	if client == nil {
 		client = http.DefaultClient
 	}
-	c := &urlClient{client: client, url: u}
+	c := &urlClient{client: withoutReferer(client), url: u}
 	return Open(ctx, c, &s3.GetObjectInput{Bucket: aws.String(u.Host), Key: aws.String(c.key())}, keys, o)
+}
+
+// withoutReferer returns client, but that what follows a redirect does not name
+// the URL, query and all, to another server.
+func withoutReferer(client *http.Client) *http.Client {
+	c := *client
+	c.CheckRedirect = func(request *http.Request, via []*http.Request) error {
+		request.Header.Del("Referer")
+		switch {
+		case client.CheckRedirect != nil:
+			return client.CheckRedirect(request, via)
+		case len(via) >= 10: // as net/http has it
+			return errors.New("stopped after 10 redirects")
+		}
+		return nil
+	}
+	return &c
 }
 
 // A urlClient is a Client of the one object that its URL stands for.

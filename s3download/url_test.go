@@ -267,3 +267,55 @@ func TestURLErrorTypes(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// Redirects are followed as the caller's client follows them, and tell nobody
+// the signature.
+func TestURLRedirects(t *testing.T) {
+	const n = 5 * S
+	plain := plaintext(n)
+	client, url, requests := urlServer(t, encrypt(t, plain, known(n)), nil)
+	loops := 0
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/loop" {
+			loops++
+			http.Redirect(w, r, "/loop?"+secret, http.StatusTemporaryRedirect)
+			return
+		}
+		http.Redirect(w, r, url, http.StatusTemporaryRedirect)
+	}))
+	defer front.Close()
+	refused := errors.New("no redirects")
+	for _, check := range []func(*http.Request, []*http.Request) error{
+		nil,
+		func(r *http.Request, _ []*http.Request) error {
+			if r.Header.Get("Range") == "" || r.Header.Get("Referer") != "" {
+				t.Errorf("the redirected request has the header %v", r.Header)
+			}
+			return nil
+		},
+		func(*http.Request, []*http.Request) error { return refused },
+	} {
+		client.CheckRedirect = check
+		object, err := OpenURL(t.Context(), client, front.URL+"/key?X-Amz-Signature=first", key, &Options{Retries: -1})
+		if err == nil {
+			if got, readErr := io.ReadAll(object); readErr != nil || !bytes.Equal(got, plain) {
+				t.Errorf("%d bytes, %v", len(got), readErr)
+			}
+			object.Close()
+		} else if !errors.Is(err, refused) || strings.Contains(err.Error(), "Signature") {
+			t.Error(err)
+		}
+	}
+	for i, h := range requests() {
+		if h.Get("Referer") != "" {
+			t.Errorf("request %d has the Referer %q", i, h.Get("Referer"))
+		}
+	}
+	if len(requests()) < 2 {
+		t.Errorf("%d requests were redirected", len(requests()))
+	}
+	client.CheckRedirect = nil
+	if _, err := OpenURL(t.Context(), client, front.URL+"/loop", key, &Options{Retries: -1}); err == nil || loops != 10 || strings.Contains(err.Error(), "Signature") {
+		t.Errorf("%v after %d redirects", err, loops)
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/bulla-format/bulla/format"
+	"github.com/bulla-format/bulla/internal/s3header"
 	"github.com/bulla-format/bulla/stream"
 )
 
@@ -126,9 +127,9 @@ func TestWrongMetadata(t *testing.T) {
 		"too long":           {strings.Repeat("A", 100_000), format.ErrMalformed},
 		"behind white space": {" " + right, format.ErrMalformed},
 	} {
-		for _, beside := range []map[string][]byte{nil, {*newFake(nil).input().Key + defaultHeaderSuffix: header}} {
+		for _, beside := range []map[string][]byte{nil, {*newFake(nil).input().Key + s3header.DefaultSuffix: header}} {
 			f := newFake(stored)
-			f.metadata, f.others = map[string]string{headerMetadata: c.value}, beside
+			f.metadata, f.others = map[string]string{s3header.Metadata: c.value}, beside
 			object, err := Open(t.Context(), f, f.input(), key, nil)
 			if c.want == nil && err == nil {
 				closeFake(t, f, object)
@@ -146,11 +147,11 @@ func TestWrongMetadata(t *testing.T) {
 	// has no use for either.
 	for _, at := range places[:2] {
 		f := at.store(t, plaintext(n), known(n))
-		f.others = map[string][]byte{*f.input().Key + defaultHeaderSuffix: another}
+		f.others = map[string][]byte{*f.input().Key + s3header.DefaultSuffix: another}
 		if at.put == nil {
-			f.metadata = map[string]string{headerMetadata: "what is this?"}
+			f.metadata = map[string]string{s3header.Metadata: "what is this?"}
 		}
-		for _, o := range []*Options{nil, {HeaderSuffix: defaultHeaderSuffix}} {
+		for _, o := range []*Options{nil, {HeaderSuffix: s3header.DefaultSuffix}} {
 			if got, err := openAndRead(t, f, "Read", o); err != nil || !bytes.Equal(got, plaintext(n)) {
 				t.Errorf("%s: %v", at.name, err)
 			}
@@ -164,15 +165,15 @@ func TestNoHeader(t *testing.T) {
 	eo := known(n)
 	eo.Detached = true
 	stored, header := encryptApart(t, plaintext(n), eo)
-	for _, suffix := range []string{"", defaultHeaderSuffix, ".other"} {
+	for _, suffix := range []string{"", s3header.DefaultSuffix, ".other"} {
 		where := "s3://bucket/a/key" + suffix
 		if suffix == "" {
-			where += defaultHeaderSuffix
+			where += s3header.DefaultSuffix
 		}
 		f := newFake(stored)
 		f.metadata = map[string]string{"color": "blue"}
 		_, err := Open(t.Context(), f, f.input(), key, &Options{HeaderSuffix: suffix})
-		if !errors.Is(err, ErrNoHeader) || !isA[*types.NoSuchKey](err) || !strings.Contains(err.Error(), `"`+where+`"`) || !strings.Contains(err.Error(), headerMetadata) {
+		if !errors.Is(err, ErrNoHeader) || !isA[*types.NoSuchKey](err) || !strings.Contains(err.Error(), `"`+where+`"`) || !strings.Contains(err.Error(), s3header.Metadata) {
 			t.Errorf("suffix %q: %v", suffix, err)
 		}
 		checkHeaderOnly(t, f)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/bulla-format/bulla/internal/s3header"
 	"github.com/bulla-format/bulla/keywrap"
 	"github.com/bulla-format/bulla/s3download"
 	"github.com/bulla-format/bulla/stream"
@@ -20,10 +21,7 @@ import (
 // A Client is what a file system needs of an *s3.Client. One of the caller's own
 // can add to each request what the bucket asks for, such as RequestPayer or the
 // key of SSE-C.
-type Client interface {
-	s3download.Client
-	ListObjectsV2(ctx context.Context, in *s3.ListObjectsV2Input, opts ...func(*s3.Options)) (*s3.ListObjectsV2Output, error)
-}
+type Client = s3download.ListClient
 
 // Options say how to show objects as files. The zero value of each field is its
 // default, and nil options are all defaults.
@@ -174,11 +172,8 @@ func (f *FS) headerSuffix() string {
 	if o := f.options.Download; o != nil && o.HeaderSuffix != "" {
 		return o.HeaderSuffix
 	}
-	return defaultHeaderSuffix
+	return s3header.DefaultSuffix
 }
-
-// defaultHeaderSuffix is that of package s3upload.
-const defaultHeaderSuffix = ".bulla-header"
 
 // open opens the object that name stands for.
 func (f *FS) open(name string, prefetch s3download.Range) (*file, error) {

@@ -3,20 +3,18 @@ package s3fs
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io/fs"
 	"maps"
-	"net/url"
 	"path"
 	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bulla-format/bulla/format"
+	"github.com/bulla-format/bulla/s3download"
 )
 
 // openAtOnce is how many headers ReadDir reads at a time for SkipOthers.
@@ -59,15 +57,9 @@ func (f *FS) noDir(name string) error {
 	return errNotDir
 }
 
-// listing asks for all keys in the directory called name. They come encoded,
-// for XML has no way to write some of the characters that keys may have.
+// listing asks for all keys in the directory called name.
 func (f *FS) listing(name string) *s3.ListObjectsV2Input {
-	return &s3.ListObjectsV2Input{
-		Bucket:       &f.bucket,
-		Prefix:       aws.String(f.within(name)),
-		Delimiter:    aws.String("/"),
-		EncodingType: types.EncodingTypeUrl,
-	}
+	return &s3.ListObjectsV2Input{Bucket: &f.bucket, Prefix: aws.String(f.within(name)), Delimiter: aws.String("/")}
 }
 
 // list returns what is in a directory, by name, and whether the store has any
@@ -75,70 +67,29 @@ func (f *FS) listing(name string) *s3.ListObjectsV2Input {
 func (f *FS) list(name string) (found map[string]*entry, exists bool, err error) {
 	found = make(map[string]*entry)
 	in := f.listing(name)
-	for {
-		out, err := f.client.ListObjectsV2(f.ctx, in)
+	for e, err := range s3download.List(f.ctx, f.client, in, &s3download.ListOptions{HeaderSuffix: f.headerSuffix()}) {
 		if err != nil {
-			return nil, false, fmt.Errorf("s3fs: listing %.300q: %w", "s3://"+f.bucket+"/"+*in.Prefix, err)
+			return nil, false, err
 		}
-		for _, o := range out.Contents {
-			if key, ok := decode(out, o.Key, *in.Prefix); ok {
-				exists = true
-				f.add(found, name, key, &o)
-			}
-		}
-		for _, p := range out.CommonPrefixes {
-			if key, ok := decode(out, p.Prefix, *in.Prefix); ok {
-				exists = true
-				f.add(found, name, key, nil)
-			}
-		}
-		if !aws.ToBool(out.IsTruncated) {
-			return found, exists, nil
-		}
-		next := out.NextContinuationToken
-		if aws.ToString(next) == "" || aws.ToString(next) == aws.ToString(in.ContinuationToken) {
-			return nil, false, errors.New("s3fs: the store's listing goes on and does not say where: it is incomplete")
-		}
-		in.ContinuationToken = next
+		exists = true
+		f.add(found, name, strings.TrimPrefix(e.Key, *in.Prefix), &e)
 	}
-}
-
-// decode returns what of a listed key stands behind prefix. A store that does
-// not know the encoding does not name it in its answer.
-func decode(out *s3.ListObjectsV2Output, key *string, prefix string) (string, bool) {
-	k := aws.ToString(key)
-	if out.EncodingType == types.EncodingTypeUrl {
-		var err error
-		if k, err = url.QueryUnescape(k); err != nil {
-			return "", false
-		}
-	}
-	return strings.CutPrefix(k, prefix)
+	return found, exists, nil
 }
 
 // add adds the entry of the directory dir that key, relative to it, is of. An
 // object comes before a directory of the same name.
-func (f *FS) add(found map[string]*entry, dir, key string, o *types.Object) {
+func (f *FS) add(found map[string]*entry, dir, key string, listed *s3download.Entry) {
 	name, _, isDir := strings.Cut(key, "/")
 	switch {
 	case !fs.ValidPath(name) || name == ".":
-		return
-	case isDir && found[name] != nil:
-		return
-	case !isDir && o == nil:
-		return // a store that calls an object a prefix
-	case !isDir && f.isHeader(name):
-		// Its object, which comes before it, has none of its own: see computed.
-		if e := found[strings.TrimSuffix(name, f.headerSuffix())]; e != nil && !e.IsDir() {
-			e.object.Size = nil
+	case isDir:
+		if found[name] == nil {
+			found[name] = &entry{fsys: f, path: path.Join(dir, name)}
 		}
-		return
+	case listed.Object != nil: // not a header alone, nor an object that a store calls a prefix
+		found[name] = &entry{fsys: f, path: path.Join(dir, name), listed: listed}
 	}
-	e := &entry{fsys: f, path: path.Join(dir, name)}
-	if !isDir {
-		e.object = &types.Object{ETag: o.ETag, LastModified: o.LastModified, Size: o.Size}
-	}
-	found[name] = e
 }
 
 // skipOthers deletes what is no stream, and keeps what it learns of the others.
@@ -182,13 +133,13 @@ func (f *FS) skipOthers(found map[string]*entry) error {
 // An entry is an fs.DirEntry.
 type entry struct {
 	fsys   *FS
-	path   string        // in fsys
-	object *types.Object // as it was listed; nil of a directory
-	known  *info         // nil if the header was not read
+	path   string            // in fsys
+	listed *s3download.Entry // nil of a directory
+	known  *info             // nil if the header was not read
 }
 
 func (e *entry) Name() string   { return path.Base(e.path) }
-func (e *entry) IsDir() bool    { return e.object == nil }
+func (e *entry) IsDir() bool    { return e.listed == nil }
 func (e *entry) String() string { return fs.FormatDirEntry(e) }
 
 func (e *entry) Type() fs.FileMode {
@@ -217,20 +168,14 @@ func (e *entry) Info() (fs.FileInfo, error) {
 	return file.info, nil
 }
 
-// computed returns what TrustSizes makes of the listing, or nil.
+// computed returns what TrustSizes makes of the listing, or nil: also where a
+// header stands beside, which may be one that another upload has left.
 func (e *entry) computed() *info {
-	if !e.fsys.options.TrustSizes || e.object.Size == nil {
+	if !e.fsys.options.TrustSizes || e.listed.Header != nil || e.listed.PlaintextSize == format.UnknownSize {
 		return nil
 	}
-	layout, err := format.NewLayout(format.DefaultHeaderSize, format.DefaultSegmentExp)
-	if err != nil {
-		panic("s3fs: the default layout is none") // it is one
-	}
-	size, err := layout.PlaintextSize(*e.object.Size)
-	if err != nil {
-		return nil // no stream of that layout has this stored size
-	}
-	return &info{name: e.Name(), size: size, modified: modified(e.object.LastModified), object: &Object{
-		Key: e.fsys.prefix + e.path, ETag: aws.ToString(e.object.ETag), StoredSize: *e.object.Size,
+	o := e.listed.Object
+	return &info{name: e.Name(), size: e.listed.PlaintextSize, modified: modified(o.LastModified), object: &Object{
+		Key: e.listed.Key, ETag: aws.ToString(o.ETag), StoredSize: aws.ToInt64(o.Size),
 	}}
 }

@@ -60,9 +60,6 @@ func known(n int) stream.EncryptOptions { return stream.EncryptOptions{Plaintext
 
 // A header beside its object is not a file, and neither is its size a guess.
 func TestHeaderBeside(t *testing.T) {
-	if defaultHeaderSuffix != s3upload.DefaultHeaderSuffix {
-		t.Fatalf("%q is not %q", defaultHeaderSuffix, s3upload.DefaultHeaderSuffix)
-	}
 	for _, suffix := range []string{"", ".hdr"} {
 		r, err := stream.NewEncryptReader(t.Context(), bytes.NewReader(plaintext(3*S)), key, &stream.EncryptOptions{Detached: true})
 		if err != nil {
@@ -73,7 +70,7 @@ func TestHeaderBeside(t *testing.T) {
 			t.Fatal(err)
 		}
 		f := newFake(map[string][]byte{"a": stored, "lost": stored})
-		f.objects["a"+cmp.Or(suffix, defaultHeaderSuffix)] = r.Header()
+		f.objects["a"+cmp.Or(suffix, s3upload.DefaultHeaderSuffix)] = r.Header()
 		fsys := f.newFS(t, "", &Options{TrustSizes: true, Download: &s3download.Options{HeaderSuffix: suffix}})
 		entries, err := fsys.ReadDir(".")
 		if err != nil || len(entries) != 2 {
@@ -88,7 +85,7 @@ func TestHeaderBeside(t *testing.T) {
 		if _, err := fsys.Open("lost"); !errors.Is(err, s3download.ErrNoHeader) || errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("without its header: %v", err)
 		}
-		if _, err := fsys.Open("a" + cmp.Or(suffix, defaultHeaderSuffix)); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := fsys.Open("a" + cmp.Or(suffix, s3upload.DefaultHeaderSuffix)); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("the header itself: %v", err)
 		}
 	}
