@@ -10,7 +10,7 @@
 //	  awskms     under AWS KMS keys
 //	    kmstest  a KMS server for tests
 //	s3upload     plaintext to an S3 object, in constant memory; re-wrap there
-//	s3download   an S3 object as io.ReaderAt, io.ReadSeeker and more
+//	s3download   an S3 object as io.ReaderAt, io.ReadSeeker and more; lists
 //	s3fs         the objects under a prefix as an io/fs.FS, and over HTTP
 //	format       bytes to headers and back; sizes and offsets
 //	cmd/bulla    the command

@@ -163,8 +163,12 @@ func (w *rewrite) takeBack(ctx context.Context, written *RewrapResult) error {
 	} else {
 		in.IfMatch = &written.ETag
 	}
-	if _, err := w.src.client.DeleteObject(ctx, in); err != nil && statusOf(err) != http.StatusNotFound {
-		return advise(err, "s3:DeleteObject (s3:DeleteObjectVersion for a version)")
+	_, err := w.src.client.DeleteObject(ctx, in)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if _, _, gone := w.standing(ctx); statusOf(gone) == http.StatusNotFound {
+		return nil // an earlier attempt of the SDK's deleted it
+	}
+	return advise(err, "s3:DeleteObject (s3:DeleteObjectVersion for a version)")
 }

@@ -229,6 +229,48 @@ func TestCopyTakesBackOnlyItsOwn(t *testing.T) {
 	}
 }
 
+// TestCopyTakesBackOnce has the SDK's first attempt take back the header, its
+// answer lost, and the next one refused: that is no failure.
+func TestCopyTakesBackOnce(t *testing.T) {
+	f := newShelf()
+	f.store(t, besideIt, []byte("text"), nil)
+	f.before = func(_ int, op string) error {
+		if op == opCopy {
+			return answer(403, "AccessDenied")
+		}
+		return nil
+	}
+	f.after = func(_ int, op string) error {
+		if op == opDelete {
+			return answer(412, "PreconditionFailed")
+		}
+		return nil
+	}
+	_, err := copyAway(t, f, nil, nil)
+	if e, ok := errors.AsType[*UploadError](err); !ok || e.HeaderErr != nil || f.objects[copyName+DefaultHeaderSuffix] != nil {
+		t.Errorf("%#v", err)
+	}
+}
+
+// TestCopyToWhereNothingCanBeRead checks that who may write and not read
+// copies, and that other refusals are errors.
+func TestCopyToWhereNothingCanBeRead(t *testing.T) {
+	for code, passes := range map[string]bool{"AccessDenied": true, "ExpiredToken": false, "RequestTimeTooSkewed": false} {
+		f := newShelf()
+		f.store(t, inObject, []byte("text"), nil)
+		f.before = func(_ int, op string) error {
+			if op == opGet && *f.inputs[len(f.inputs)-1].(*s3.GetObjectInput).Bucket == copyBucket {
+				return answer(403, code)
+			}
+			return nil
+		}
+		_, err := copyAway(t, f, nil, nil)
+		if passes != (err == nil) || passes != (f.objects[copyName] != nil) {
+			t.Errorf("%s: %v after %v", code, err, f.calls)
+		}
+	}
+}
+
 // TestCopyOfAnOldVersion copies a version that is not the current one.
 func TestCopyOfAnOldVersion(t *testing.T) {
 	for _, c := range rewrapCases {

@@ -1,6 +1,7 @@
 package s3upload
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -61,20 +62,30 @@ func Delete(ctx context.Context, client RewrapClient, in *s3.GetObjectInput, hea
 		return nil
 	}
 	// Not one that another upload has put there meanwhile, nor something else.
-	header, err := format.ParseHeader(h.front)
-	if err != nil || !header.Detached() || payload != nil && string(h.front[:format.PreludeSize]) != string(payload.front[:format.PreludeSize]) {
+	if payload != nil && !bytes.HasPrefix(h.front, payload.front[:format.PreludeSize]) {
+		return nil
+	}
+	if header, err := format.ParseHeader(h.front); payload == nil && (err != nil || !header.Detached()) {
 		return nil
 	}
 	return h.delete(ctx)
 }
 
-// delete deletes the object if it is still the current version.
+// delete deletes the object if it is still the current version. A request that
+// failed has failed if the object is still there: an earlier attempt of the
+// SDK's may have deleted it.
 func (s *stored) delete(ctx context.Context) error {
 	in := &s3.DeleteObjectInput{}
 	carry(in, &s.in)
 	in.VersionId = nil
-	if _, err := s.client.DeleteObject(ctx, in); err != nil {
-		return s.named(s.advise(err, "s3:DeleteObject"))
+	_, err := s.client.DeleteObject(ctx, in)
+	if err == nil {
+		return nil
 	}
-	return nil
+	now := s.in
+	now.VersionId, now.IfMatch = nil, nil
+	if _, gone := find(ctx, s.client, &now); statusOf(gone) == http.StatusNotFound {
+		return nil
+	}
+	return s.named(s.advise(err, "s3:DeleteObject"))
 }

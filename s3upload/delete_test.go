@@ -40,7 +40,7 @@ func TestDelete(t *testing.T) {
 					}
 					break
 				}
-				if !errors.Is(err, errCall) {
+				if done := lost && failed == opDelete; done != (err == nil) || !done && !errors.Is(err, errCall) {
 					t.Errorf("%s, %s fails: %v", place, failed, err)
 				}
 				if f.objects[rewrapName] != nil {
@@ -49,6 +49,26 @@ func TestDelete(t *testing.T) {
 				if err := Delete(t.Context(), f, rewrapInput(), ""); err != nil || len(f.objects) > 0 {
 					t.Errorf("%s, after a failure of %s: %v, %d objects left", place, failed, err, len(f.objects))
 				}
+			}
+		}
+	}
+}
+
+// TestDeleteAnsweredAgain has the SDK's first attempt delete an object, its
+// answer lost, and the next one not find it: that is no failure.
+func TestDeleteAnsweredAgain(t *testing.T) {
+	for _, place := range places {
+		for _, again := range []error{answer(412, "PreconditionFailed"), answer(404, "NoSuchKey")} {
+			f := newShelf()
+			f.store(t, place, []byte("text"), nil)
+			f.after = func(_ int, op string) error {
+				if op == opDelete {
+					return again
+				}
+				return nil
+			}
+			if err := Delete(t.Context(), f, rewrapInput(), ""); err != nil || len(f.objects) > 0 {
+				t.Errorf("%s, %v: %v, %d objects left after %v", place, again, err, len(f.objects), f.calls)
 			}
 		}
 	}
@@ -72,6 +92,17 @@ func TestDeleteInVersionedBucket(t *testing.T) {
 	}
 	if deleted != 2 {
 		t.Errorf("calls %v", f.calls)
+	}
+}
+
+// TestDeleteOfADamagedHeader deletes a payload's own header whatever stands
+// behind its prelude.
+func TestDeleteOfADamagedHeader(t *testing.T) {
+	f := newShelf()
+	f.store(t, besideIt, []byte("text"), nil)
+	clear(f.objects[besideName].data[format.PreludeSize:])
+	if err := Delete(t.Context(), f, rewrapInput(), ""); err != nil || len(f.objects) > 0 {
+		t.Errorf("%v, %d objects left", err, len(f.objects))
 	}
 }
 

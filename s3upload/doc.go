@@ -14,7 +14,14 @@
 // upload is aborted, so that no parts stay and are billed; when that fails
 // too, [*UploadError] has the upload's id. A bucket should have a lifecycle
 // rule for incomplete multipart uploads all the same: a process that dies
-// aborts nothing.
+// aborts nothing. Only UploadResumable leaves its parts, to go on with them.
+//
+// # Pipes, memory and crashes
+//
+// Uploads of unknown size have parts that grow, within Options.Budget, which
+// several uploads can share. [Uploader.UploadResumable] keeps a journal, from
+// which the same call goes on after a crash. Such uploads run on the client's
+// own requests; the others run on feature/s3/manager, whose parts are equal.
 //
 // # Where the header is
 //
@@ -24,7 +31,9 @@
 //
 // With Options.HeaderInMetadata the header is in the object's user metadata. An
 // object and its header are still one thing, written, replaced and deleted in
-// one step; it costs no request. What copies the object must copy the metadata.
+// one step; it costs no request. What copies the object must copy the metadata:
+// a copy by way of files does not, nor does version 1 of the AWS CLI from 8 MB
+// on, whose mv then deletes the only header there is. [Copy] and [Move] do.
 //
 // With Options.HeaderSuffix the header is an object beside the payload, written
 // when all of the payload is at the store, just before that becomes visible. If

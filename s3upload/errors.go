@@ -18,6 +18,19 @@ var (
 	// ErrChecksum means that the plaintext is not what a checksum of the
 	// caller's says: the source or the checksum is wrong. Nothing is visible.
 	ErrChecksum = errors.New("checksum mismatch")
+
+	// ErrJournal means that the journal is not one, is damaged, or is of
+	// another upload. Nothing was sent.
+	ErrJournal = errors.New("not the journal of this upload")
+
+	// ErrSourceChanged means that the plaintext is not what it was when the
+	// upload began that is being resumed. The upload and its journal stay.
+	ErrSourceChanged = errors.New("the source changed")
+
+	// ErrUploadGone means that the store does not know the multipart upload
+	// that is to be resumed, and that its object is not there either: it was
+	// aborted, by someone or by a lifecycle rule.
+	ErrUploadGone = errors.New("the multipart upload is gone")
 )
 
 // An UploadError is a failure after the upload began. The object of an earlier
@@ -37,6 +50,10 @@ type UploadError struct {
 	// nothing left to abort.
 	AbortErr error
 
+	// Journal is the file to resume the upload from, empty if it cannot be:
+	// call UploadResumable again. The multipart upload then was not aborted.
+	Journal string
+
 	// MayBeStored means that the request that makes the object visible was
 	// sent, and no answer came that settles it: the object may be stored, and
 	// is then whole.
@@ -53,8 +70,11 @@ type UploadError struct {
 func (e *UploadError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "s3upload: uploading to s3://%.64s/%.1024s: %v", e.Bucket, e.Key, e.Err)
-	if e.MayBeStored {
+	if e.MayBeStored && e.Journal == "" {
 		b.WriteString("; the final request has no clear answer: check whether the object is stored before uploading again")
+	}
+	if e.Journal != "" {
+		fmt.Fprintf(&b, "; to go on, upload the same again with the journal %.512q", e.Journal)
 	}
 	if e.AbortErr != nil {
 		fmt.Fprintf(&b, "; its parts stay and are billed, because aborting failed too: abort the multipart upload %q: %v", e.UploadID, e.AbortErr)
@@ -80,11 +100,11 @@ func noSuchUpload(err error) bool {
 }
 
 // refused tells whether err is the store's clear no to a request. A server's
-// own failure is not, nor an unknown upload id: an earlier attempt of the SDK's
-// may have completed it.
+// own failure is not, nor an unknown upload id, nor the answer to a second
+// attempt of the SDK's: an earlier one may have been carried out.
 func refused(err error) bool {
 	code := statusOf(err)
-	return code >= http.StatusBadRequest && code < http.StatusInternalServerError && !noSuchUpload(err)
+	return code >= http.StatusBadRequest && code < http.StatusInternalServerError && !noSuchUpload(err) && !retried(err)
 }
 
 // statusOf returns the HTTP status of the store's answer that err is, 0 if it

@@ -215,6 +215,9 @@ var allPattern = sync.OnceValue(func() []byte {
 type plainReader struct{ io.Reader }
 
 func putInput(body io.Reader) *s3.PutObjectInput {
+	if asPipe {
+		body = plainReader{body}
+	}
 	return &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String("dir/key"), Body: body}
 }
 

@@ -26,9 +26,32 @@ var errCall = errors.New("the call fails")
 const sourceSegment = 1 << 20
 
 func faultOptions(concurrency int) *Options {
-	return &Options{
+	o := &Options{
 		PartSize: minPartSize, Concurrency: concurrency, Encrypt: &stream.EncryptOptions{SegmentSize: sourceSegment},
 		AbortTimeout: 3 * time.Second, // a shorter pause after an abort
+	}
+	if withBudget {
+		o.Budget = NewBudget(64 << 20)
+	}
+	return o
+}
+
+// withBudget and asPipe are for all that faultOptions and putInput make:
+// TestSenderFaults runs the sweeps again with them.
+var withBudget, asPipe bool
+
+// TestSenderFaults runs the sweeps over faults with the uploads that do without
+// the SDK's uploader, of known and of unknown size.
+func TestSenderFaults(t *testing.T) {
+	withBudget = true
+	defer func() { withBudget, asPipe = false, false }()
+	for _, asPipe = range []bool{false, true} {
+		for name, sweep := range map[string]func(*testing.T){
+			"calls": TestCallFaults, "source": TestSourceFaults, "source stops": TestFailureStopsSource, "cancel": TestCancel,
+			"cancel in source": TestCancelInSource, "hang": TestCallsThatHang, "part after abort": TestPartAfterAbort,
+		} {
+			t.Run(fmt.Sprintf("%s/pipe %v", name, asPipe), sweep)
+		}
 	}
 }
 
@@ -38,6 +61,9 @@ func uploadFails(t *testing.T, ctx context.Context, f *fake, o *Options, in *s3.
 	res, err := New(f, testKey, o).Upload(ctx, in)
 	if err == nil || res != nil {
 		t.Fatalf("the upload succeeded: %+v after %v", res, f.calls)
+	}
+	if o != nil && o.Budget != nil {
+		o.Budget.whole(t)
 	}
 	e, ok := errors.AsType[*UploadError](err)
 	if !ok || e.Bucket != "bucket" || e.Key != "dir/key" {
@@ -184,9 +210,12 @@ func TestFailureStopsSource(t *testing.T) {
 			}
 			return nil
 		}
-		read := 0
+		read, sent := 0, minPartSize
+		if withBudget { // the first part to be sent is part 2
+			sent = 2 * minPartSize
+		}
 		src := readerFunc(func(p []byte) (int, error) {
-			if read += len(p); read > minPartSize+sourceSegment { // in the middle of the second part
+			if read += len(p); read > sent+sourceSegment { // in the middle of the part after it
 				synctest.Wait() // until the first has failed
 			}
 			return len(p), nil
@@ -194,7 +223,7 @@ func TestFailureStopsSource(t *testing.T) {
 		if e := uploadFails(t, t.Context(), f, faultOptions(1), putInput(src)); !errors.Is(e, errCall) {
 			t.Errorf("error %v", e)
 		}
-		if read > minPartSize+3*sourceSegment {
+		if read > sent+3*sourceSegment {
 			t.Errorf("%d bytes were read of the source", read)
 		}
 		f.empty(t)
@@ -360,6 +389,23 @@ func TestAbortFails(t *testing.T) {
 	}
 }
 
+// TestAbortLooksInVain lets the abort succeed and each look whether that lasts
+// fail: the upload is aborted all the same.
+func TestAbortLooksInVain(t *testing.T) {
+	f := newFake()
+	f.before = func(_ context.Context, k int, op string) error {
+		if op == opAbort && f.count(opAbort) > 1 || k == 3 {
+			return errCall
+		}
+		return nil
+	}
+	e := uploadFails(t, t.Context(), f, faultOptions(1), putInput(bytes.NewReader(pattern(3*minPartSize))))
+	if !errors.Is(e, errCall) || e.AbortErr != nil || f.count(opAbort) != maxAborts {
+		t.Errorf("%+v after %v", e, f.calls)
+	}
+	f.empty(t)
+}
+
 // TestAbortOfNothing checks that an upload that is already gone is no failure
 // of the abort.
 func TestAbortOfNothing(t *testing.T) {
@@ -436,6 +482,9 @@ func TestMayBeStored(t *testing.T) {
 		{answer(412, "PreconditionFailed"), false},
 		{answer(403, "AccessDenied"), false},
 		{answer(404, "NoSuchBucket"), false},
+		{answerTo("attempt=1; max=3", 412, "PreconditionFailed"), false},
+		{answerTo("attempt=2; max=3", 412, "PreconditionFailed"), true},
+		{answerTo("attempt=2; max=3", 403, "ExpiredToken"), true},
 		{answer(404, "NoSuchUpload"), true},
 		{answer(500, "InternalError"), true},
 		{answer(503, "SlowDown"), true},

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"testing"
+	"testing/iotest"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -36,6 +37,7 @@ type pairFake struct {
 	versions bool
 	older    map[string][][]byte
 	metadata map[string]string // of the payload
+	breaks   int               // answers with a body that breaks off, from now on
 }
 
 func newPairFake(versions bool) *pairFake {
@@ -125,6 +127,10 @@ func (f *pairFake) GetObject(ctx context.Context, in *s3.GetObjectInput, _ ...fu
 			b = b[first:min(final+1, len(b))]
 		}
 		out.Body = io.NopCloser(bytes.NewReader(b))
+		if f.breaks > 0 {
+			f.breaks--
+			out.Body = io.NopCloser(io.MultiReader(bytes.NewReader(b[:len(b)/2]), iotest.ErrReader(io.ErrUnexpectedEOF)))
+		}
 		return nil
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/bulla-format/bulla/format"
 )
@@ -153,32 +155,157 @@ func TestPairFaults(t *testing.T) {
 }
 
 // TestTakingBackFails lets the payload be refused and each request after that
-// fail, in turn.
+// fail, in turn, or only its answer be lost: what was done is no failure.
 func TestTakingBackFails(t *testing.T) {
 	for before, old := range stood {
 		for _, versions := range []bool{false, true} {
 			for _, final := range []error{answer(http.StatusForbidden, "AccessDenied"), errCall} {
-				for k := 4; k <= 7; k++ {
-					f := pairWith(t, versions, old)
-					reached := false
-					f.before = func(_ context.Context, call int, op string) error {
-						switch call {
-						case 3:
-							return final
-						case k:
-							reached = true
-							return errors.New("not now")
+				for _, lost := range []error{nil, errCall, answer(http.StatusPreconditionFailed, "PreconditionFailed")} {
+					for k := 4; k <= 7; k++ {
+						f := pairWith(t, versions, old)
+						failed := ""
+						f.before = func(_ context.Context, call int, op string) error {
+							switch {
+							case call == 3:
+								return final
+							case call == k && lost == nil:
+								failed = op
+								return errors.New("not now")
+							}
+							return nil
+						}
+						f.after = func(_ context.Context, call int, op string) error {
+							if call == k && lost != nil {
+								failed = op
+								return lost
+							}
+							return nil
+						}
+						e := uploadFailsIn(t, f, pairOptions(), putInput(strings.NewReader("new")))
+						if want := failed == opGet || failed != "" && lost == nil; want != (e.HeaderErr != nil) || !errors.Is(e, final) {
+							t.Errorf("%s, versions %t, request %d, %s, fails, lost %v: %v after %v", before, versions, k, failed, lost, e, f.calls)
+						}
+						f.before, f.after = nil, nil
+						checkPair(t, f, e, old, []byte("new"))
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestPairReadsAgain lets the bodies of the header that stood there break off:
+// it is asked for again, as often as a read is tried.
+func TestPairReadsAgain(t *testing.T) {
+	old := stood["an older pair"]
+	for n := range readAttempts + 2 {
+		f := pairWith(t, false, old)
+		f.breaks = n
+		_, err := New(f, testKey, pairOptions()).Upload(t.Context(), putInput(strings.NewReader("new")))
+		if calls := f.count(opGet); calls != min(n+1, readAttempts) || (err == nil) != (n < readAttempts) {
+			t.Errorf("%d bodies break off: %v after %d requests", n, err, calls)
+		}
+		if err == nil {
+			reads(t, f.objects[payloadName], f.objects[headerName], []byte("new"))
+			continue
+		}
+		e, ok := errors.AsType[*UploadError](err)
+		if !ok || !errors.Is(err, io.ErrUnexpectedEOF) || f.count(opPut) != 0 {
+			t.Fatalf("%v after %v", err, f.calls)
+		}
+		checkPair(t, f, e, old, nil)
+	}
+	// Also when the header is taken back.
+	f := pairWith(t, false, old)
+	f.before = func(_ context.Context, k int, _ string) error {
+		if k == 3 {
+			f.breaks = readAttempts - 1
+			return answer(http.StatusForbidden, "AccessDenied")
+		}
+		return nil
+	}
+	e := uploadFailsIn(t, f, pairOptions(), putInput(strings.NewReader("new")))
+	if e.HeaderErr != nil {
+		t.Error(e)
+	}
+	checkPair(t, f, e, old, nil)
+}
+
+// TestPairNotReadable has the store answer in all ways to the read of the header
+// that stood there: only those of who may write are passed over.
+func TestPairNotReadable(t *testing.T) {
+	for code, no := range map[string]struct {
+		status int
+		passes bool
+	}{
+		"AccessDenied":          {403, true},
+		"InvalidRequest":        {400, true},
+		"ExpiredToken":          {403, false},
+		"RequestTimeTooSkewed":  {403, false},
+		"SignatureDoesNotMatch": {403, false},
+		"InvalidAccessKeyId":    {403, false},
+		"InvalidObjectState":    {403, false},
+		"InvalidArgument":       {400, false},
+		"TokenRefreshRequired":  {400, false},
+		"":                      {403, false},
+	} {
+		f := pairWith(t, false, stood["an older pair"])
+		f.before = func(_ context.Context, _ int, op string) error {
+			if op == opGet {
+				return answer(no.status, code)
+			}
+			return nil
+		}
+		_, err := New(f, testKey, pairOptions()).Upload(t.Context(), putInput(strings.NewReader("new")))
+		if no.passes != (err == nil) {
+			t.Errorf("%s: %v", code, err)
+		}
+		if !no.passes && (statusOf(err) != no.status || f.count(opPut) != 0) {
+			t.Errorf("%s: %v after %v", code, err, f.calls)
+		}
+	}
+}
+
+// answerTo is an answer to the given attempt of the SDK's.
+func answerTo(attempt string, status int, code string) error {
+	err := answer(status, code)
+	r, _ := errors.AsType[*smithyhttp.ResponseError](err)
+	r.Response.Request = &http.Request{Header: http.Header{"Amz-Sdk-Request": {attempt}}}
+	return err
+}
+
+// TestPairRefusedAgain has the SDK's first attempt store the payload, its answer
+// lost, and the next one refused: the header stays.
+func TestPairRefusedAgain(t *testing.T) {
+	for before, old := range stood {
+		for _, no := range []error{answer(http.StatusPreconditionFailed, "PreconditionFailed"), answerTo("attempt=2; max=3", http.StatusForbidden, "ExpiredToken")} {
+			for _, lost := range []bool{true, false} {
+				for _, size := range []int{1000, minPartSize + 1000} {
+					f := pairWith(t, false, old)
+					refuse := func(_ context.Context, _ int, op string) error {
+						if op == opComplete || op == opPut && size < minPartSize && f.count(opPut) == 2 {
+							return no
 						}
 						return nil
 					}
-					e := uploadFailsIn(t, f, pairOptions(), putInput(strings.NewReader("new")))
-					if reached != (e.HeaderErr != nil) || !errors.Is(e, final) {
-						t.Errorf("%s, versions %t, request %d fails: %v", before, versions, k, e)
+					if lost {
+						f.after = refuse
+					} else {
+						f.before = refuse
 					}
-					f.before = nil
-					checkPair(t, f, e, old, []byte("new"))
+					e := uploadFailsIn(t, f, pairOptions(), putInput(bytes.NewReader(pattern(size))))
+					f.before, f.after = nil, nil
+					if e.MayBeStored != lost || e.HeaderErr != nil {
+						t.Errorf("%s, %d bytes, %v, lost %t: %v after %v", before, size, no, lost, e, f.calls)
+					}
+					checkPair(t, f, e, old, pattern(size))
 				}
 			}
+		}
+	}
+	for attempt, want := range map[string]bool{"": false, "attempt=1; max=3": false, "attempt=2; max=3": true, "attempt=10; max=20": true} {
+		if again := retried(fmt.Errorf("wrapped: %w", answerTo(attempt, 412, "PreconditionFailed"))); again != want {
+			t.Errorf("%q: %t", attempt, again)
 		}
 	}
 }
@@ -260,9 +387,10 @@ func TestPairIfNoneMatch(t *testing.T) {
 		return nil
 	}
 	in.Body = strings.NewReader("new")
-	if e := uploadFailsIn(t, f, pairOptions(), in); e.HeaderErr != nil || len(f.objects) != 0 {
-		t.Errorf("%v; %d objects", e, len(f.objects))
+	if _, err := New(f, testKey, pairOptions()).Upload(t.Context(), in); err != nil {
+		t.Fatal(err)
 	}
+	reads(t, f.objects[payloadName], f.objects[headerName], []byte("new"))
 }
 
 // TestPairWriteOnly uploads as someone who may write and not read, or has not
@@ -328,7 +456,7 @@ func TestPairOfAnother(t *testing.T) {
 				return nil
 			}
 			e := uploadFailsIn(t, f, pairOptions(), putInput(strings.NewReader("new")))
-			if !bytes.Equal(f.objects[headerName], another) || (at == 5) != (e.HeaderErr != nil) {
+			if !bytes.Equal(f.objects[headerName], another) || e.HeaderErr != nil {
 				t.Errorf("%s, at request %d: %v", before, at, e)
 			}
 		}

@@ -3,7 +3,6 @@ package s3upload
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -13,18 +12,20 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/bulla-format/bulla/format"
+	"github.com/bulla-format/bulla/internal/s3header"
 	"github.com/bulla-format/bulla/stream"
 )
 
 // DefaultHeaderSuffix is the Options.HeaderSuffix of the header objects that
 // package s3download finds without being told.
-const DefaultHeaderSuffix = ".bulla-header"
+const DefaultHeaderSuffix = s3header.DefaultSuffix
 
-// headerMetadata is the name of the user metadata that holds a header, in
-// base64url without padding (RFC 4648 §5).
-const headerMetadata = "bulla-header"
+// headerMetadata is the name of the user metadata that holds a header.
+const headerMetadata = s3header.Metadata
 
 // What S3 allows, in bytes.
 const (
@@ -74,7 +75,7 @@ func withHeader(metadata map[string]string, header []byte) (map[string]string, e
 	if m == nil {
 		m = map[string]string{}
 	}
-	m[headerMetadata] = base64.RawURLEncoding.EncodeToString(header)
+	m[headerMetadata] = s3header.Encode(header)
 	size := 0
 	for name, value := range m {
 		size += len(name) + len(value)
@@ -125,37 +126,69 @@ func newHeaderObject(client pairClient, in *s3.PutObjectInput, suffix string, he
 	return h
 }
 
-// write stores the header. What stood there is read first, so that it can be
-// put back; with If-None-Match nothing can have stood there.
+// write stores the header, after a look at what stood there, so that it can be
+// put back.
 func (h *headerObject) write(ctx context.Context) error {
-	if h.put.IfNoneMatch == nil {
-		stored, err := h.get(ctx, *h.put.Key, nil)
-		switch {
-		case err == nil && len(stored.data) > format.MaxHeaderSize:
-			return fmt.Errorf("the object %.1024q is larger than any header, and was not replaced: delete it, or choose another Options.HeaderSuffix", *h.put.Key)
-		case err == nil:
-			h.before, h.asked = stored.data, true
-		case statusOf(err) == http.StatusNotFound:
-			h.asked = true
-		case statusOf(err) == http.StatusForbidden, statusOf(err) == http.StatusBadRequest:
-			// Who may only write, writes; so does who has another key of the
-			// store's than what stands there. S3 also says 403 of what does
-			// not exist, to those who may not list the bucket.
-		default:
-			return fmt.Errorf("reading the header object %.1024q, which is to be replaced: %w", *h.put.Key, err)
-		}
-	} else {
-		h.asked = true
+	if err := h.look(ctx); err != nil {
+		return err
 	}
 	h.sent = true
 	out, err := h.store(ctx, h.header, h.put.IfNoneMatch, nil)
-	if err != nil {
-		// An earlier attempt of the SDK's may be what the condition met.
-		h.sent = !refused(err) || statusOf(err) == http.StatusPreconditionFailed
-		return fmt.Errorf("writing the header object %.1024q: %w", *h.put.Key, err)
+	if err == nil {
+		h.version = aws.ToString(out.VersionId)
+		return nil
 	}
-	h.version = aws.ToString(out.VersionId)
+	met := statusOf(err) == http.StatusPreconditionFailed
+	if met { // an earlier attempt of the SDK's may be what the condition met
+		if stored, getErr := h.get(ctx, *h.put.Key, nil); getErr == nil && bytes.Equal(stored.data, h.header) {
+			h.version = aws.ToString(stored.version)
+			return nil
+		}
+	}
+	h.sent = met || !refused(err)
+	return fmt.Errorf("writing the header object %.1024q: %w", *h.put.Key, err)
+}
+
+// look keeps what stands in the place of the header; with If-None-Match nothing
+// can.
+func (h *headerObject) look(ctx context.Context) error {
+	if h.put.IfNoneMatch != nil {
+		h.asked = true
+		return nil
+	}
+	stored, err := h.get(ctx, *h.put.Key, nil)
+	switch {
+	case err == nil && len(stored.data) > format.MaxHeaderSize:
+		return fmt.Errorf("the object %.1024q is larger than any header, and was not replaced: delete it, or choose another Options.HeaderSuffix", *h.put.Key)
+	case err == nil:
+		h.before, h.asked = stored.data, true
+	case statusOf(err) == http.StatusNotFound:
+		h.asked = true
+	case !unreadable(err):
+		return fmt.Errorf("reading the header object %.1024q, which is to be replaced: %w", *h.put.Key, err)
+	}
 	return nil
+}
+
+// unreadable tells whether err is the store's answer to who may write, and not
+// read. It is AccessDenied to who lacks the permission, or has another key of
+// SSE-C than what is stored, and to who may not list the bucket about what does
+// not exist; and InvalidRequest to who has a key of SSE-C for what is stored
+// without, or none for what is stored with one.
+func unreadable(err error) bool {
+	api, ok := errors.AsType[smithy.APIError](err)
+	return ok && (api.ErrorCode() == "AccessDenied" || api.ErrorCode() == "InvalidRequest")
+}
+
+// retried tells whether err is the store's answer to another attempt of the
+// SDK's than the first, which may have been carried out.
+func retried(err error) bool {
+	r, ok := errors.AsType[*smithyhttp.ResponseError](err)
+	if !ok || r.Response == nil || r.Response.Response == nil || r.Response.Request == nil {
+		return false
+	}
+	attempt := r.Response.Request.Header.Get("Amz-Sdk-Request") // "attempt=2; max=3"
+	return attempt != "" && !strings.HasPrefix(attempt, "attempt=1;")
 }
 
 // store writes data as the header object under a condition.
@@ -171,28 +204,35 @@ type storedHeader struct {
 	etag, version *string
 }
 
-// get reads an object of the pair, or a range of it.
+// get reads an object of the pair, or a range of it. A body that breaks off is
+// asked for again, which the SDK does not do.
 func (h *headerObject) get(ctx context.Context, key string, interval *string) (*storedHeader, error) {
-	out, err := h.client.GetObject(ctx, &s3.GetObjectInput{
-		Bucket: h.put.Bucket, Key: &key, Range: interval,
-		SSECustomerAlgorithm: h.put.SSECustomerAlgorithm, SSECustomerKey: h.put.SSECustomerKey, SSECustomerKeyMD5: h.put.SSECustomerKeyMD5,
-		ExpectedBucketOwner: h.put.ExpectedBucketOwner, RequestPayer: h.put.RequestPayer,
-	})
-	if err != nil {
-		return nil, err
+	var broken error
+	for range readAttempts {
+		out, err := h.client.GetObject(ctx, &s3.GetObjectInput{
+			Bucket: h.put.Bucket, Key: &key, Range: interval,
+			SSECustomerAlgorithm: h.put.SSECustomerAlgorithm, SSECustomerKey: h.put.SSECustomerKey, SSECustomerKeyMD5: h.put.SSECustomerKeyMD5,
+			ExpectedBucketOwner: h.put.ExpectedBucketOwner, RequestPayer: h.put.RequestPayer,
+		})
+		if err != nil {
+			return nil, err
+		}
+		var data []byte
+		data, broken = io.ReadAll(io.LimitReader(out.Body, format.MaxHeaderSize+1))
+		out.Body.Close()
+		if broken == nil {
+			return &storedHeader{data, out.ETag, out.VersionId}, nil
+		}
 	}
-	defer out.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(out.Body, format.MaxHeaderSize+1))
-	if err != nil {
-		return nil, err
-	}
-	return &storedHeader{data, out.ETag, out.VersionId}, nil
+	return nil, &brokenError{broken}
 }
 
 // settle makes a pair whole again after the upload of its payload failed as e
-// says: the payload that is visible decides whether the header is taken back.
+// says: the payload that is visible decides whether the header is taken back. A
+// refusal is not looked into, unless an earlier attempt of the SDK's may have
+// made the payload visible.
 func (h *headerObject) settle(ctx context.Context, e *UploadError) {
-	if e.MayBeStored {
+	if e.MayBeStored || retried(e.Err) || statusOf(e.Err) == http.StatusPreconditionFailed {
 		visible, err := h.payloadVisible(ctx)
 		if err != nil {
 			e.HeaderErr = fmt.Errorf("looking which payload is stored: %w", err)
@@ -222,24 +262,25 @@ func (h *headerObject) payloadVisible(ctx context.Context) (bool, error) {
 // takeBack undoes write: where the bucket keeps versions by deleting the one
 // that was written, and those that the SDK's other attempts left, else by
 // putting back what stood there. What another upload has put in its place
-// stays.
+// stays. A request that failed has failed if the header is still there.
 func (h *headerObject) takeBack(ctx context.Context) error {
+	var failed error
 	for range maxVersions {
 		stored, err := h.get(ctx, *h.put.Key, nil)
-		if statusOf(err) == http.StatusNotFound {
+		switch {
+		case statusOf(err) == http.StatusNotFound:
 			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if !bytes.Equal(stored.data, h.header) {
+		case err != nil:
+			return errors.Join(failed, err)
+		case !bytes.Equal(stored.data, h.header):
 			return nil
+		case failed != nil:
+			return failed
 		}
-		if version := aws.ToString(stored.version); version == "" || version == "null" {
-			return h.restore(ctx, stored.etag)
-		}
-		if err := h.remove(ctx, stored.version, nil); err != nil {
-			return err
+		if version := aws.ToString(stored.version); version != "" && version != "null" {
+			failed = h.remove(ctx, stored.version, nil)
+		} else if failed = h.restore(ctx, stored.etag); failed == nil {
+			return nil
 		}
 	}
 	return fmt.Errorf("more than %d versions of it were written", maxVersions)

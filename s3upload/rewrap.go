@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/bulla-format/bulla/format"
+	"github.com/bulla-format/bulla/internal/s3header"
 	"github.com/bulla-format/bulla/keywrap"
 	"github.com/bulla-format/bulla/stream"
 )
@@ -91,8 +91,10 @@ type RewrapResult struct {
 
 // Rewrap replaces the header of the encrypted object that in names, as
 // [stream.Rewrap] does, and leaves the payload in the store: of an object of any
-// size, at most 5 MiB and 64 KiB are read, and as much is sent. The header may
-// stand in the object, beside it or in its metadata, and stays there.
+// size, at most 5 MiB and 64 KiB are read, and as much is sent. What of that is
+// payload is passed on unopened: over https nothing changes it on its way, over
+// http readers would find out. The header may stand in the object, beside it or
+// in its metadata, and stays there.
 //
 // The new object takes the old one's place in one step, under the condition
 // that the old one is still there: a writer that came first keeps what it
@@ -328,10 +330,8 @@ func (s *stored) header(ctx context.Context, suffix string) (*header, error) {
 		return &header{s.front[:info.HeaderSize], s, int64(info.HeaderSize), s}, nil
 	}
 	h := &header{in: s, payload: s}
-	if text, ok := s.metadata[headerMetadata]; ok {
-		if h.bytes, err = base64.RawURLEncoding.Strict().DecodeString(text); err != nil {
-			err = fmt.Errorf("%w: the metadata %s: %w", format.ErrMalformed, headerMetadata, err)
-		}
+	if value, ok := s.metadata[headerMetadata]; ok {
+		h.bytes, err = s3header.Decode(value)
 	} else {
 		beside := s.in
 		beside.Key = aws.String(*s.in.Key + suffix)

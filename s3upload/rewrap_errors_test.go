@@ -60,6 +60,10 @@ func TestRewrapErrors(t *testing.T) {
 		{"header beside is huge", besideIt, 1, besideData(func(b []byte) []byte { return append(b, make([]byte, 1<<20)...) }), nil, format.ErrMalformed, besideName},
 		{"header beside is something else", besideIt, 1, besideData(func([]byte) []byte { return []byte("text") }), nil, format.ErrNotStream, besideName},
 		{"metadata is no base64", inMetadata, 1, metadata("!"), nil, format.ErrMalformed, headerMetadata},
+		{"metadata has a line break", inMetadata, 1, func(f *shelf) {
+			m := f.objects[rewrapName].head.Metadata
+			m[headerMetadata] = m[headerMetadata][:76] + "\n" + m[headerMetadata][76:]
+		}, nil, format.ErrMalformed, headerMetadata},
 		{"metadata is no header", inMetadata, 1, metadata(base64.RawURLEncoding.EncodeToString([]byte("text"))), nil, format.ErrNotStream, "dir/key"},
 		{"new header does not fit", inMetadata, 1, func(*shelf) {}, &RewrapOptions{Stream: &stream.RewrapOptions{Metadata: map[string]string{"a": strings.Repeat("b", 2000)}}}, stream.ErrTooLarge, "2048"},
 		{"archived", inObject, 1, fails(opGet, answer(403, "InvalidObjectState")), nil, nil, "restore it first"},

@@ -5,14 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log"
-	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/bulla-format/bulla/format"
 	"github.com/bulla-format/bulla/keywrap/awskms"
+	"github.com/bulla-format/bulla/s3download"
 	"github.com/bulla-format/bulla/s3upload"
 )
 
@@ -28,26 +27,23 @@ func ExampleRewrap() {
 		if err != nil {
 			return err
 		}
-		pages := s3.NewListObjectsV2Paginator(client, &s3.ListObjectsV2Input{Bucket: &bucket})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(ctx)
+		for object, err := range s3download.List(ctx, client, &s3.ListObjectsV2Input{Bucket: &bucket}, nil) {
 			if err != nil {
 				return err
 			}
-			for _, object := range page.Contents {
-				if strings.HasSuffix(aws.ToString(object.Key), s3upload.DefaultHeaderSuffix) {
-					continue // re-wrapped with the payload that it is beside
-				}
-				res, err := s3upload.Rewrap(ctx, client, &s3.GetObjectInput{Bucket: &bucket, Key: object.Key}, old, new, nil)
-				switch {
-				case errors.Is(err, format.ErrNotStream):
-				case errors.Is(err, s3upload.ErrChanged):
-					log.Printf("%s was replaced meanwhile: look at it again", *object.Key)
-				case err != nil:
-					return err
-				case !res.Unchanged:
-					fmt.Println(*object.Key, "generation", res.Info.Generation)
-				}
+			if object.Object == nil {
+				log.Printf("%s has a header and no payload", object.Key)
+				continue
+			}
+			res, err := s3upload.Rewrap(ctx, client, &s3.GetObjectInput{Bucket: &bucket, Key: &object.Key}, old, new, nil)
+			switch {
+			case errors.Is(err, format.ErrNotStream):
+			case errors.Is(err, s3upload.ErrChanged):
+				log.Printf("%s was replaced meanwhile: look at it again", object.Key)
+			case err != nil:
+				return err
+			case !res.Unchanged:
+				fmt.Println(object.Key, "generation", res.Info.Generation)
 			}
 		}
 		return nil

@@ -26,6 +26,7 @@ const (
 	opTags     = "GetObjectTagging"
 	opCopy     = "CopyObject"
 	opPartCopy = "UploadPartCopy"
+	opList     = "ListParts"
 )
 
 // A shelf is S3 in memory for what copies within the store: conditions, ranges,
@@ -141,9 +142,11 @@ func (f *shelf) GetObject(ctx context.Context, in *s3.GetObjectInput, _ ...func(
 		if err != nil {
 			return err
 		}
-		var start, end int64
-		if _, err := fmt.Sscanf(*in.Range, "bytes=%d-%d", &start, &end); err != nil {
-			return err
+		start, end := int64(0), o.size-1
+		if in.Range != nil {
+			if _, err := fmt.Sscanf(*in.Range, "bytes=%d-%d", &start, &end); err != nil {
+				return err
+			}
 		}
 		end = min(end+1, o.size)
 		if start >= o.size {
@@ -345,7 +348,7 @@ func (f *shelf) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMult
 			o.copied = append(o.copied, part.copied...)
 			o.size += part.size
 		}
-		if o.size != *in.MpuObjectSize || len(in.MultipartUpload.Parts) != len(u.parts) {
+		if in.MpuObjectSize != nil && o.size != *in.MpuObjectSize || len(in.MultipartUpload.Parts) != len(u.parts) {
 			return answer(400, "InvalidRequest")
 		}
 		carry(&o.head, u.in)
@@ -355,6 +358,35 @@ func (f *shelf) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMult
 		return nil
 	})
 }
+
+func (f *shelf) ListParts(ctx context.Context, in *s3.ListPartsInput, _ ...func(*s3.Options)) (*s3.ListPartsOutput, error) {
+	out := &s3.ListPartsOutput{}
+	return out, f.call(ctx, opList, in, func() error {
+		u, ok := f.uploads[*in.UploadId]
+		if !ok {
+			return answer(404, "NoSuchUpload")
+		}
+		marker := 0
+		if in.PartNumberMarker != nil {
+			fmt.Sscan(*in.PartNumberMarker, &marker)
+		}
+		for _, number := range slices.Sorted(maps.Keys(u.parts)) {
+			if int(number) <= marker {
+				continue
+			}
+			if len(out.Parts) == partsPerPage {
+				out.IsTruncated, out.NextPartNumberMarker = aws.Bool(true), aws.String(fmt.Sprint(number-1))
+				break
+			}
+			p := u.parts[number]
+			out.Parts = append(out.Parts, types.Part{PartNumber: &number, Size: &p.size, ETag: &p.etag, ChecksumCRC32C: aws.String("sum of a sent part")})
+		}
+		return nil
+	})
+}
+
+// partsPerPage makes listings of few parts have several pages.
+const partsPerPage = 2
 
 func (f *shelf) AbortMultipartUpload(ctx context.Context, in *s3.AbortMultipartUploadInput, _ ...func(*s3.Options)) (*s3.AbortMultipartUploadOutput, error) {
 	return &s3.AbortMultipartUploadOutput{}, f.call(ctx, opAbort, in, func() error {

@@ -79,7 +79,7 @@ func (w *rewrite) run(ctx context.Context, result *RewrapResult) error {
 			return nil
 		case err == nil || errors.Is(err, format.ErrNotStream):
 			return fmt.Errorf("s3upload: s3://%.64s/%.1024s: %w", *p.Bucket, *p.Key, ErrExists)
-		case statusOf(err) != http.StatusNotFound && statusOf(err) != http.StatusForbidden: // who may only write, writes under the condition
+		case statusOf(err) != http.StatusNotFound && !unreadable(err): // who may only write, writes under the condition
 			return err
 		}
 	}

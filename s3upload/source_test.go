@@ -216,7 +216,7 @@ func TestSourceOfMemory(t *testing.T) {
 func TestStoredBodyCancelled(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	memory := bytes.NewReader([]byte("text"))
-	tr := &transfer{ctx: ctx, stop: stop, src: memory, limit: 100, total: 4, options: &Options{}}
+	tr := &transfer{ctx: ctx, stop: stop, src: memory, capacity: 100, total: 4, options: &Options{}}
 	p := make([]byte, 1)
 	if n, err := (storedBody{tr}).Read(p); n != 1 || err != nil {
 		t.Fatal(n, err)

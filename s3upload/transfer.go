@@ -26,8 +26,9 @@ type transfer struct {
 	stop     context.CancelFunc // ends it
 	src      io.Reader          // of the stored bytes
 	partSize int64
-	limit    int64         // stored bytes that fit into the parts
+	capacity int64         // stored bytes that fit into the parts
 	header   *headerObject // nil if the header is not beside the payload
+	journal  string        // from which a failed upload can be resumed, empty if it cannot
 
 	mu         sync.Mutex
 	err        error // what failed first
@@ -61,7 +62,7 @@ func (b storedBody) Read(p []byte) (int, error) {
 		return 0, t.fail(err)
 	}
 	// One byte too many tells a stream that fits exactly from one that does not.
-	n, err := t.src.Read(p[:min(int64(len(p)), t.limit-t.produced+1)])
+	n, err := t.src.Read(p[:min(int64(len(p)), t.capacity-t.produced+1)])
 	t.mu.Lock()
 	t.produced += int64(n)
 	if err == io.EOF && !t.ended {
@@ -72,9 +73,9 @@ func (b storedBody) Read(p []byte) (int, error) {
 		}
 	}
 	t.mu.Unlock()
-	if t.produced > t.limit {
+	if t.produced > t.capacity {
 		err = fmt.Errorf("%w: more than %d stored bytes do not fit into %d parts of %d: set Options.PartSize, or tell the plaintext's size beforehand",
-			stream.ErrTooLarge, t.limit, t.limit/t.partSize, t.partSize)
+			stream.ErrTooLarge, t.capacity, t.capacity/t.partSize, t.partSize)
 		n = 0
 	}
 	if err != nil && err != io.EOF {
@@ -143,7 +144,11 @@ func (t *transfer) PutObject(ctx context.Context, in *s3.PutObjectInput, o ...fu
 	if err != nil {
 		return nil, t.fail(err)
 	}
-	out, err := t.client.PutObject(ctx, in, o...)
+	body := t.bodyOf(ctx, in.Body)
+	defer body.end()
+	request := *in
+	request.Body = body
+	out, err := t.client.PutObject(ctx, &request, o...)
 	if err != nil {
 		return nil, t.fail(err)
 	}
@@ -178,7 +183,11 @@ func (t *transfer) UploadPart(ctx context.Context, in *s3.UploadPartInput, o ...
 	if err != nil {
 		return nil, t.fail(err)
 	}
-	out, err := t.client.UploadPart(ctx, in, o...)
+	body := t.bodyOf(ctx, in.Body)
+	defer body.end()
+	request := *in
+	request.Body = body
+	out, err := t.client.UploadPart(ctx, &request, o...)
 	if err != nil {
 		return nil, t.fail(fmt.Errorf("part %d: %w", aws.ToInt32(in.PartNumber), err))
 	}
@@ -222,7 +231,8 @@ func (t *transfer) abandon(ctx context.Context, err error) *UploadError {
 		MayBeStored: t.completing && !refused(t.err),
 	}
 	ctx = context.WithoutCancel(ctx)
-	if t.uploadID != "" {
+	e.Journal = t.journal
+	if t.uploadID != "" && t.journal == "" {
 		ctx, cancel := context.WithTimeout(ctx, t.options.AbortTimeout)
 		defer cancel()
 		e.AbortErr = t.abort(ctx)
@@ -249,7 +259,7 @@ func (t *transfer) abort(ctx context.Context) error {
 		if noSuchUpload(err) {
 			return nil
 		}
-		if err != nil {
+		if err != nil && try == 0 { // a later look that fails undoes nothing
 			return err
 		}
 		select {
@@ -277,6 +287,11 @@ func outlive(ctx context.Context, grace time.Duration) (context.Context, func())
 		context.AfterFunc(late, func() { timer.Stop() })
 	})
 	return late, func() { unhook(); cancel() }
+}
+
+// bodyOf returns the body to send for body, which bodySize has looked at.
+func (t *transfer) bodyOf(ctx context.Context, body io.Reader) *sentBody {
+	return &sentBody{body: body.(io.ReadSeeker), limiter: t.options.Limiter, ctx: ctx}
 }
 
 // bodySize returns the size of a request's body, which stands at its start.

@@ -58,14 +58,29 @@ type Options struct {
 
 	// PartSize is the size of the parts of a multipart upload, in bytes, 5 MiB
 	// to 5 GiB. S3 allows 10,000 of them. The default is 8 MiB, or as many MiB
-	// as the size of the object needs, if that is known; for an unknown size
-	// it is 16 MiB, enough for 156 GiB. What fits into less than one part is
-	// uploaded in one request.
+	// as the size of the object needs, if that is known. If it is not, each
+	// part is as large as all before it together, from 8 MiB up to a quarter
+	// of the Budget, and the header goes last, so that it too tells the size;
+	// stores that take only equal parts need a PartSize then. What fits into
+	// less than one part is uploaded in one request.
 	PartSize int64
 
-	// Concurrency is how many parts are sent at a time; the default is 5. An
-	// upload holds about Concurrency+2 parts in memory.
+	// Concurrency is how many parts are sent at a time, if the memory allows
+	// as many; the default is 5. Without a Budget an upload of known size
+	// holds about Concurrency+2 parts in memory.
 	Concurrency int
+
+	// Budget, if set, bounds the memory for parts, of all uploads that are
+	// given it. Parts then hold whole segments: all but the first and the
+	// final one are equal, and about PartSize. nil means 128 MiB for each
+	// upload of unknown size, whose parts grow: that is enough for 312 GiB, and a
+	// Budget of n bytes for 2,500 times as much.
+	Budget *Budget
+
+	// Limiter, if set, slows down the sending of parts. Uploads that share it
+	// share its rate. Over plain http, where the SDK reads each part twice,
+	// both times count.
+	Limiter Limiter
 
 	// Progress, if set, is called after each part that S3 acknowledged, after
 	// an upload in one request, and when a size that was unknown becomes known.
@@ -83,6 +98,7 @@ type Options struct {
 // Defaults of Options.
 const (
 	defaultConcurrency  = 5
+	defaultBudget       = 128 << 20
 	defaultAbortTimeout = 30 * time.Second
 )
 
@@ -154,6 +170,34 @@ type Result struct {
 // [*UploadError] around [ErrChecksum], stream.ErrSizeMismatch,
 // stream.ErrTooLarge, or an error of Body, ctx or the client.
 func (u *Uploader) Upload(ctx context.Context, in *s3.PutObjectInput) (*Result, error) {
+	p, err := u.prepare(in)
+	if err != nil {
+		return nil, err
+	}
+	if u.options.Budget == nil && (p.encrypt.PlaintextSize != nil || u.options.PartSize != 0) {
+		return u.manage(ctx, p)
+	}
+	sealer, err := stream.NewSealer(ctx, u.keys, p.encrypt)
+	if err != nil {
+		return nil, fmt.Errorf("s3upload: %w", err)
+	}
+	defer sealer.Close()
+	s, err := u.newSender(ctx, p, sealer)
+	if err != nil {
+		return nil, err
+	}
+	defer s.t.stop()
+	return u.send(ctx, s)
+}
+
+// A prepared is an input that was checked.
+type prepared struct {
+	put     *s3.PutObjectInput
+	sums    []checksum
+	encrypt *stream.EncryptOptions
+}
+
+func (u *Uploader) prepare(in *s3.PutObjectInput) (*prepared, error) {
 	put, sums, err := u.check(in)
 	if err != nil {
 		return nil, err
@@ -163,9 +207,14 @@ func (u *Uploader) Upload(ctx context.Context, in *s3.PutObjectInput) (*Result, 
 		return nil, err
 	}
 	put.ContentLength = nil
+	return &prepared{put, sums, encrypt}, nil
+}
+
+// manage uploads with the SDK's uploader.
+func (u *Uploader) manage(ctx context.Context, p *prepared) (*Result, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	r, err := stream.NewEncryptReader(ctx, newSource(ctx, put.Body, sums), u.keys, encrypt)
+	r, err := stream.NewEncryptReader(ctx, newSource(ctx, p.put.Body, p.sums), u.keys, p.encrypt)
 	if err != nil {
 		return nil, fmt.Errorf("s3upload: %w", err)
 	}
@@ -174,16 +223,16 @@ func (u *Uploader) Upload(ctx context.Context, in *s3.PutObjectInput) (*Result, 
 	if err != nil {
 		return nil, fmt.Errorf("s3upload: the stream's own header: %w", err)
 	}
-	t := &transfer{client: u.client, options: &u.options, in: put, ctx: ctx, stop: stop, src: r, total: format.UnknownSize}
-	if encrypt.PlaintextSize != nil {
-		if t.total, err = info.Layout.StoredSize(*encrypt.PlaintextSize); err != nil {
+	t := &transfer{client: u.client, options: &u.options, in: p.put, ctx: ctx, stop: stop, src: r, total: format.UnknownSize}
+	if p.encrypt.PlaintextSize != nil {
+		if t.total, err = info.Layout.StoredSize(*p.encrypt.PlaintextSize); err != nil {
 			return nil, fmt.Errorf("s3upload: %w", err)
 		}
 	}
 	if t.partSize, err = planParts(t.total, u.options.PartSize); err != nil {
 		return nil, err
 	}
-	t.limit = t.partSize * u.maxParts
+	t.capacity = t.partSize * u.maxParts
 	if err := t.place(r.Header()); err != nil {
 		return nil, err
 	}
@@ -191,15 +240,85 @@ func (u *Uploader) Upload(ctx context.Context, in *s3.PutObjectInput) (*Result, 
 	if err != nil {
 		return nil, t.abandon(ctx, err)
 	}
+	res := t.result(out.ETag, out.VersionID)
+	res.PlaintextSize, res.Info = r.PlaintextCount(), info
+	return res, nil
+}
+
+// newSender returns what uploads p in sealer's stream.
+func (u *Uploader) newSender(ctx context.Context, p *prepared, sealer *stream.Sealer) (*sender, error) {
+	s := &sender{
+		sealer: sealer, budget: u.options.Budget, declared: format.UnknownSize,
+		slots: make(chan struct{}, u.options.Concurrency), freed: make(chan struct{}, 1),
+	}
+	if p.encrypt.PlaintextSize != nil {
+		s.declared = *p.encrypt.PlaintextSize
+	}
+	var err error
+	if s.header, err = sealer.Header(s.declared); err != nil {
+		return nil, fmt.Errorf("s3upload: %w", err)
+	}
+	memory := int64(defaultBudget)
+	if s.budget != nil {
+		memory = s.budget.size
+	}
+	if s.ladder, err = newLadder(newGeometry(sealer.Layout()), s.declared, u.options.PartSize, memory, u.maxParts); err != nil {
+		return nil, err
+	}
+	s.reserve = s.ladder.first
+	ctx, stop := context.WithCancel(ctx)
+	s.t = &transfer{client: u.client, options: &u.options, in: p.put, ctx: ctx, stop: stop, total: format.UnknownSize}
+	s.src = newSource(ctx, p.put.Body, p.sums)
+	p.put.Body = nil
+	if s.declared != format.UnknownSize {
+		if s.t.total, err = s.ladder.layout.StoredSize(s.declared); err != nil {
+			stop()
+			return nil, fmt.Errorf("s3upload: %w", err)
+		}
+	}
+	if err := s.t.place(s.header); err != nil {
+		stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// send runs s.
+func (u *Uploader) send(ctx context.Context, s *sender) (*Result, error) {
+	if s.budget == nil {
+		s.budget = NewBudget(max(defaultBudget, 2*s.least()))
+	}
+	if least := s.least(); least > s.budget.size {
+		return nil, invalid("Options.Budget has %d bytes, this upload takes at least %d", s.budget.size, least)
+	}
+	etag, version, err := s.run(s.t.ctx)
+	if err != nil {
+		return nil, s.t.abandon(ctx, err)
+	}
+	return s.result(etag, version)
+}
+
+// result returns what a finished upload is.
+func (s *sender) result(etag, version *string) (*Result, error) {
+	info, err := stream.Inspect(s.header)
+	if err != nil {
+		return nil, fmt.Errorf("s3upload: the stream's own header: %w", err)
+	}
+	res := s.t.result(etag, version)
+	res.PlaintextSize, res.Info = s.count, info
+	return res, nil
+}
+
+// result returns what a finished upload is, but for what only its stream knows.
+func (t *transfer) result(etag, version *string) *Result {
 	res := &Result{
-		Bucket: *put.Bucket, Key: *put.Key, ETag: aws.ToString(out.ETag), VersionID: aws.ToString(out.VersionID),
-		UploadID: t.uploadID, Parts: t.parts,
-		PlaintextSize: r.PlaintextCount(), StoredSize: t.produced, Info: info,
+		Bucket: *t.in.Bucket, Key: *t.in.Key, ETag: aws.ToString(etag), VersionID: aws.ToString(version),
+		UploadID: t.uploadID, Parts: t.parts, StoredSize: t.produced,
 	}
 	if t.header != nil {
 		res.HeaderKey, res.HeaderVersionID = *t.header.put.Key, t.header.version
 	}
-	return res, nil
+	return res
 }
 
 // check returns a copy of in that is without the checksums of the plaintext.
