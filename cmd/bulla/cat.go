@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/spf13/cobra"
 
 	"github.com/bulla-format/bulla/keywrap"
@@ -30,17 +30,21 @@ type catJob struct {
 func (a *app) catCommand() *cobra.Command {
 	j := catJob{wanted: allBytes}
 	cmd := &cobra.Command{
-		Use:   "cat {FILE.bulla | s3://BUCKET/KEY} [--range FIRST-LAST]",
+		Use:   "cat {FILE.bulla | s3://BUCKET/KEY | https://URL} [--range FIRST-LAST]",
 		Short: "Write the plaintext, or any range of it, to standard output",
 		Long: `Write the plaintext of a file or an object, or any range of it, to standard
 output. Only the segments of that range are read, and every byte is authenticated
 before it is written. The size of the whole is proved first.
 
 Ranges are those of HTTP: 0-99 are the first hundred bytes, 100- all after them,
--500 the final five hundred.`,
+-500 the final five hundred.
+
+A presigned URL needs no credentials of AWS. The place that it stands for is not
+known: a stream that is bound to its location needs --ignore-location.`,
 		Example: `  bulla cat --key backup.key photos.tar.bulla | tar t
   bulla cat --key backup.key --range 0-511 s3://bucket/photos.tar
-  bulla cat --key backup.key --range=-22 s3://bucket/archive.zip | xxd`,
+  bulla cat --key backup.key --range=-22 s3://bucket/archive.zip | xxd
+  bulla cat --key backup.key "$(aws s3 presign s3://bucket/photos.tar)" | tar x`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			j.src = args[0]
@@ -76,9 +80,14 @@ func (a *app) cat(ctx context.Context, j *catJob) error {
 		return err
 	}
 	var src plaintext
-	if isS3(j.src) {
+	name := j.src
+	switch {
+	case isS3(j.src):
 		src, err = j.openObject(ctx, keys, options)
-	} else {
+	case isURL(j.src):
+		name, _, _ = strings.Cut(j.src, "?") // behind that it is secret
+		src, err = closeWith(ctx)(s3download.OpenURL(ctx, nil, j.src, keys, j.options(options)))
+	default:
 		src, err = openFile(ctx, j.src, keys, options)
 	}
 	if err != nil {
@@ -87,10 +96,10 @@ func (a *app) cat(ctx context.Context, j *catJob) error {
 	defer src.Close()
 	offset, n, err := j.wanted.resolve(src.Size())
 	if err != nil {
-		return named(j.src, err)
+		return named(name, err)
 	}
 	if _, err := src.Seek(offset, io.SeekStart); err != nil {
-		return named(j.src, err)
+		return named(name, err)
 	}
 	dst := a.stdout
 	if isTerminal(dst) {
@@ -99,15 +108,38 @@ func (a *app) cat(ctx context.Context, j *catJob) error {
 	buffer := make([]byte, max(catBuffer, src.Info().SegmentSize))
 	// Only the Write of dst: a ReadFrom would bring a smaller buffer.
 	if _, err := io.CopyBuffer(struct{ io.Writer }{dst}, io.LimitReader(contextReader{ctx, src}, n), buffer); err != nil {
-		return named(j.src, err)
+		return named(name, err)
 	}
 	return nil
 }
 
-// openObject opens an object; together with the header it asks for the range,
-// as far as the range tells where it begins. The object's requests end with
-// ctx.
-func (j *catJob) openObject(ctx context.Context, keys keywrap.Unwrapper, options *stream.DecryptOptions) (*s3download.Object, error) {
+// isURL reports whether an argument is one of the web.
+func isURL(arg string) bool {
+	return strings.HasPrefix(arg, "https://") || strings.HasPrefix(arg, "http://")
+}
+
+// options say how to open an object: together with the header it asks for the
+// range, as far as the range tells where it begins.
+func (j *catJob) options(decrypt *stream.DecryptOptions) *s3download.Options {
+	o := &s3download.Options{Decrypt: decrypt, HeaderSuffix: j.store.headerSuffix}
+	if r := j.wanted; r != allBytes && r.first >= 0 {
+		o.Prefetch = s3download.Range{Offset: r.first, Length: min(r.last-r.first, catBuffer) + 1}
+	}
+	return o
+}
+
+// closeWith makes the requests of an object that was opened end with ctx.
+func closeWith(ctx context.Context) func(*s3download.Object, error) (plaintext, error) {
+	return func(object *s3download.Object, err error) (plaintext, error) {
+		if err != nil {
+			return nil, err
+		}
+		context.AfterFunc(ctx, func() { object.Close() })
+		return object, nil
+	}
+}
+
+func (j *catJob) openObject(ctx context.Context, keys keywrap.Unwrapper, options *stream.DecryptOptions) (plaintext, error) {
 	at, err := parseS3(j.src)
 	if err != nil {
 		return nil, err
@@ -116,16 +148,7 @@ func (j *catJob) openObject(ctx context.Context, keys keywrap.Unwrapper, options
 	if err != nil {
 		return nil, err
 	}
-	o := &s3download.Options{Decrypt: options}
-	if r := j.wanted; r != allBytes && r.first >= 0 {
-		o.Prefetch = s3download.Range{Offset: r.first, Length: min(r.last-r.first, catBuffer) + 1}
-	}
-	object, err := s3download.Open(ctx, client, &s3.GetObjectInput{Bucket: &at.bucket, Key: &at.key}, keys, o)
-	if err != nil {
-		return nil, err
-	}
-	context.AfterFunc(ctx, func() { object.Close() })
-	return object, nil
+	return closeWith(ctx)(s3download.Open(ctx, client, at.get(), keys, j.options(options)))
 }
 
 // A fileReader is the plaintext of an encrypted file.

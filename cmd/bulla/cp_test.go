@@ -3,101 +3,17 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/bulla-format/bulla/stream"
 )
-
-// A fakeStore has what cp needs of S3: single and multipart uploads, ranges,
-// If-Match. Signatures and checksums are tested against a real server.
-type fakeStore struct {
-	mu      sync.Mutex
-	objects map[string]fakeObject     // by path
-	uploads map[string]map[int][]byte // by id
-	before  func(*http.Request)       // called with each request
-}
-
-type fakeObject struct {
-	body        []byte
-	contentType string
-}
-
-// newFakeStore starts a store and makes it the environment's.
-func newFakeStore(t *testing.T) *fakeStore {
-	f := &fakeStore{objects: map[string]fakeObject{}, uploads: map[string]map[int][]byte{}, before: func(*http.Request) {}}
-	server := httptest.NewServer(f)
-	t.Cleanup(server.Close)
-	for name, value := range map[string]string{
-		"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "", "AWS_REGION": "us-east-1", "AWS_PROFILE": "",
-		"AWS_CONFIG_FILE": "none", "AWS_SHARED_CREDENTIALS_FILE": "none", "AWS_ENDPOINT_URL_S3": server.URL,
-		"AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-	} {
-		t.Setenv(name, value)
-	}
-	return f
-}
-
-func (f *fakeStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return
-	}
-	query := r.URL.Query()
-	id := query.Get("uploadId")
-	f.before(r)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	switch {
-	case r.Method == http.MethodGet:
-		object, ok := f.objects[r.URL.Path]
-		if !ok {
-			w.WriteHeader(http.StatusNotFound)
-			fmt.Fprint(w, "<Error><Code>NoSuchKey</Code></Error>")
-			return
-		}
-		w.Header().Set("ETag", fmt.Sprintf(`"%x"`, sha256.Sum256(object.body)))
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(object.body))
-	case r.Method == http.MethodPost && query.Has("uploads"):
-		id = strconv.Itoa(len(f.uploads) + 1)
-		f.uploads[id] = map[int][]byte{}
-		fmt.Fprintf(w, "<InitiateMultipartUploadResult><UploadId>%s</UploadId></InitiateMultipartUploadResult>", id)
-	case r.Method == http.MethodPut && id != "":
-		number, _ := strconv.Atoi(query.Get("partNumber"))
-		if f.uploads[id] == nil { // aborted meanwhile
-			w.WriteHeader(http.StatusNotFound)
-			return
-		}
-		f.uploads[id][number] = body
-		w.Header().Set("ETag", strconv.Quote(strconv.Itoa(number)))
-	case r.Method == http.MethodPost && id != "":
-		var whole []byte
-		for number := range len(f.uploads[id]) {
-			whole = append(whole, f.uploads[id][number+1]...)
-		}
-		f.objects[r.URL.Path] = fakeObject{whole, ""}
-		delete(f.uploads, id)
-		fmt.Fprint(w, `<CompleteMultipartUploadResult><ETag>"done"</ETag></CompleteMultipartUploadResult>`)
-	case r.Method == http.MethodDelete && id != "":
-		delete(f.uploads, id)
-		w.WriteHeader(http.StatusNoContent)
-	case r.Method == http.MethodPut:
-		f.objects[r.URL.Path] = fakeObject{body, r.Header.Get("Content-Type")}
-		w.Header().Set("ETag", `"done"`)
-	default:
-		w.WriteHeader(http.StatusNotImplemented)
-	}
-}
 
 func TestCp(t *testing.T) {
 	store := newFakeStore(t)
@@ -117,7 +33,7 @@ func TestCp(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if declared := name == "file" && n > 0; declared != (info.PlaintextSize == int64(n)) {
+			if declared := name == "file"; n > 0 && declared != (info.PlaintextSize == int64(n)) {
 				t.Errorf("%d: %s has declared size %d", n, name, info.PlaintextSize)
 			}
 			url := "s3://bucket/dir/" + name
@@ -241,6 +157,73 @@ func TestUploadInterrupted(t *testing.T) {
 	}
 	if len(store.objects)+len(store.uploads) != 0 {
 		t.Errorf("%d objects and %d uploads are left", len(store.objects), len(store.uploads))
+	}
+}
+
+// Ctrl-C ends an upload with a journal, the same command goes on with it, and
+// abort gives one up.
+func TestCpJournal(t *testing.T) {
+	store := newFakeStore(t)
+	inTempDir(t)
+	t.Setenv(keyFileEnv, "key")
+	text := plaintextOf(23 << 20)
+	write(t, "f", text)
+	cp := strings.Fields("cp --path-style --part-size=5MiB --memory=32MiB --concurrency=1 --journal=j f s3://bucket/key")
+	interrupt := func() {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		store.before = func(r *http.Request) {
+			if r.URL.Query().Get("partNumber") == "3" {
+				cancel()
+			}
+		}
+		r := bullaWith(ctx, t, "", cp...)
+		if store.before = func(*http.Request) {}; r.code != exitInterrupted || !strings.Contains(r.stderr, `the journal "j"`) {
+			t.Fatalf("exit code %d, %s", r.code, r.stderr)
+		}
+		wantFiles(t, "f", "j", "key")
+	}
+	parts := func() (n int) {
+		for _, line := range store.log {
+			if line == "PUT /bucket/key" {
+				n++
+			}
+		}
+		return n
+	}
+	interrupt()
+	if want(t, exitFailure, "cp", "--path-style", "--journal=j", "f", "s3://bucket/another").stderr == "" {
+		t.Error("the journal of another upload")
+	}
+	before := parts()
+	want(t, 0, cp...)
+	if n := parts() - before; n > 3 {
+		t.Errorf("%d parts were sent after 2 of 5 were stored", n)
+	}
+	if r := want(t, 0, "cat", "--path-style", "s3://bucket/key"); r.stdout != text {
+		t.Error("the object differs")
+	}
+	wantFiles(t, "f", "key")
+
+	interrupt()
+	changed := []byte(text)
+	changed[0] ^= 1
+	write(t, "f", string(changed))
+	if r := want(t, exitFailure, cp...); !strings.Contains(r.stderr, "bulla abort") {
+		t.Error(r.stderr)
+	}
+	want(t, 0, "abort", "--path-style", "j")
+	if len(store.uploads) != 0 {
+		t.Errorf("%d uploads are left", len(store.uploads))
+	}
+	wantFiles(t, "f", "key")
+	want(t, exitFailure, "abort", "--path-style", "j")
+	want(t, exitFailure, "abort", "--path-style", "f")
+	want(t, exitUsage, "cp", "--path-style", "--memory=1MiB", "f", "s3://bucket/key")
+	want(t, 0, "keygen", "-q", "--type=hpke", "-o", "private", "--public=public")
+	t.Setenv(keyFileEnv, "")
+	if r := want(t, exitKey, "cp", "--path-style", "--journal=j", "-r", "public", "f", "s3://bucket/key"); !strings.Contains(r.stderr, "could not be resumed with these keys") {
+		t.Error(r.stderr)
 	}
 }
 

@@ -236,12 +236,20 @@ func TestUsage(t *testing.T) {
 		"encrypt -k key f --context a", "encrypt -k key f --context =a", "encrypt -k key f --context a=b --context a=c",
 		"decrypt -k key f", "decrypt -k key .bulla", "cat -k key -", "cat -k key f --range 5", "cat -k key f --range 5-4",
 		"cat -k key f --range -", "cat -k key f --range -0", "cat -k key f --range 1-2-3", "cat -k key f --range +1-2",
-		"cat -k key f --range 0-9223372036854775808", "cp -k key f g", "cp -k key s3://a/b s3://a/c", "cp -k key f s3://a",
+		"cat -k key f --range 0-9223372036854775808", "cp -k key f g", "cp -k key f s3://a",
 		"cp -k key f s3:///b", "cp -k key f s3://a/", "cp -k key f s3://a/b/", "cp -k key s3://a f", "inspect s3://a",
 		"cat -k key s3://a", "cp -k key f s3://a/b --force", "cp -k key f s3://a/b --require-context a=b",
 		"cp -k key s3://a/b f --content-type text/plain", "cp -k key s3://a/b f --segment-size 4KiB",
 		"cp -k key s3://a/b f --concurrency -1", "encrypt --kms not/a/key f", "encrypt -k key f -o .",
-		"cp -k key f s3://a/b --region x --part-size 1MiB",
+		"cp -k key f s3://a/b --region x --part-size 1MiB", "cp -k key f s3://a/b --header-metadata --header-suffix .h --region x",
+		"cp s3://a/b s3://a/c --force", "cp s3://a/b s3://a/c --context a=b", "cp s3://a/b s3://a/c --header-metadata", "cp s3://a/b s3://a/c/",
+		"cp s3://a/b s3://a/b --region x", "cp s3://a/b s3://a/c --suite aes-256-gcm", "encrypt -k key f --workers -1", "decrypt -k key f.bulla --workers 1025",
+		"cp -k key s3://a/b f --checksum crc32", "cp -k key f s3://a/b --checksum crc17", "mv s3://a/b", "mv f s3://a/b", "mv s3://a/b f", "mv s3://a/b s3://a/c --concurrency -1", "mv s3://a s3://b",
+		"rm", "rm f", "rm s3://a", "rm s3://a/b/", "rm --recursive s3://a/b", "rm --recursive f", "rm s3://a/b s3://a/c --concurrency 0",
+		"ls", "ls f", "ls s3://", "ls s3:///b", "ls s3://a s3://b",
+		"rewrap s3://a/b f -k key --keep-all", "rewrap f g -k key --keep-all", "rewrap --recursive f -k key --keep-all", "rewrap --recursive s3://a/b -k key --keep-all",
+		"rewrap s3://a/b s3://a/c -k key --keep-all --location s3://x/y", "rewrap --recursive s3://a -k key --keep-all --location s3://x/y", "rewrap s3://a/b -k key",
+		"rewrap s3://a -k key --keep-all", "rewrap s3://a/b -k key --keep-all --concurrency -1",
 	} {
 		r := want(t, exitUsage, strings.Fields(args)...)
 		if !strings.Contains(r.stderr, " --help") || r.stdout != "" {
@@ -270,7 +278,7 @@ func TestHelp(t *testing.T) {
 			}
 		}
 	}
-	for _, command := range []string{"keygen", "encrypt", "decrypt", "inspect", "cp", "cat"} {
+	for _, command := range []string{"keygen", "encrypt", "decrypt", "rewrap", "inspect", "cp", "cat", "ls", "mv", "rm"} {
 		r := want(t, 0, command, "--help")
 		if !strings.Contains(r.stdout, "Examples:\n  bulla ") && !strings.Contains(r.stdout, "| bulla "+command) {
 			t.Errorf("%s --help has no example", command)

@@ -12,6 +12,7 @@ import (
 	"github.com/bulla-format/bulla/format"
 	"github.com/bulla-format/bulla/keywrap"
 	"github.com/bulla-format/bulla/keywrap/awskms"
+	"github.com/bulla-format/bulla/s3download"
 	"github.com/bulla-format/bulla/s3upload"
 	"github.com/bulla-format/bulla/stream"
 )
@@ -52,6 +53,12 @@ var classes = []struct {
 	{keywrap.ErrKeyCost, exitKey, ""},
 	{keywrap.ErrKeyFormat, exitKey, ""},
 	{stream.ErrChanged, exitFailure, "run it again"},
+	{s3upload.ErrChanged, exitFailure, "run it again"},
+	{s3upload.ErrJournal, exitFailure, "name another file with --journal, or remove this one"},
+	{s3upload.ErrSourceChanged, exitFailure, `"bulla abort" gives the upload up`},
+	{s3upload.ErrUploadGone, exitFailure, ""},
+	{s3upload.ErrExists, exitFailure, "delete it first, or choose another place"},
+	{s3download.ErrNoHeader, exitFailure, "name its suffix with --header-suffix, or restore it"},
 	{format.ErrNotStream, exitFailure, "is it the encrypted file?"},
 	{format.ErrUnsupported, exitFailure, "a newer release may read it"},
 }
@@ -84,6 +91,9 @@ func classify(err error) (code int, next string) {
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage, ""
 	}
+	if b, ok := errors.AsType[*batchError](err); ok {
+		return b.code, ""
+	}
 	for _, c := range classes {
 		if errors.Is(err, c.err) {
 			return c.code, c.next
@@ -100,7 +110,7 @@ func classify(err error) (code int, next string) {
 // named says what err is about, unless it says so itself.
 func named(name string, err error) error {
 	path, ok := errors.AsType[*fs.PathError](err)
-	if ok && path.Path == name || isS3(name) && strings.Contains(err.Error(), name) {
+	if ok && path.Path == name || (isS3(name) || isURL(name)) && strings.Contains(err.Error(), name) {
 		return err
 	}
 	return fmt.Errorf("%s: %w", name, err)

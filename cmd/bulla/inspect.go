@@ -2,16 +2,12 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
-	"strconv"
-	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/spf13/cobra"
 
 	"github.com/bulla-format/bulla/format"
+	"github.com/bulla-format/bulla/s3download"
 	"github.com/bulla-format/bulla/stream"
 )
 
@@ -32,21 +28,16 @@ written it. Decrypting is what proves it.`,
   bulla inspect --json photos.tar.bulla | jq .keys`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name := args[0]
-			var header []byte
+			var info stream.Info
 			var size int64
 			var err error
-			if isS3(name) {
-				header, size, err = readObjectHeader(cmd.Context(), name, &store, &common)
+			if name := args[0]; isS3(name) {
+				info, size, err = inspectObject(cmd.Context(), name, &store, &common)
 			} else {
-				header, size, err = a.readHeader(cmd.Context(), name)
+				info, size, err = a.inspectFile(cmd.Context(), name)
 			}
 			if err != nil {
 				return err
-			}
-			info, err := stream.Inspect(header)
-			if err != nil {
-				return named(name, err)
 			}
 			if asJSON {
 				return newSummary(&info, size).printJSON(a.stdout)
@@ -58,6 +49,23 @@ written it. Decrypting is what proves it.`,
 	store.register(cmd.Flags())
 	common.register(cmd.Flags())
 	return cmd
+}
+
+// inspectFile returns what the header of a stream says, and the stream's stored
+// size, or -1.
+func (a *app) inspectFile(ctx context.Context, name string) (stream.Info, int64, error) {
+	header, size, err := a.readHeader(ctx, name)
+	if err != nil {
+		return stream.Info{}, 0, err
+	}
+	info, err := stream.Inspect(header)
+	if err != nil {
+		return info, 0, named(name, err)
+	}
+	if info.Detached {
+		size = -1 // it is the header's, and says nothing about the payload
+	}
+	return info, size, nil
 }
 
 // readHeader returns the front of a stream, in which the header is, and the
@@ -75,39 +83,16 @@ func (a *app) readHeader(ctx context.Context, name string) ([]byte, int64, error
 	return header, in.size, err
 }
 
-func readObjectHeader(ctx context.Context, name string, store *s3Flags, common *awsFlags) ([]byte, int64, error) {
+// inspectObject returns what the header of an object says, and the object's
+// stored size.
+func inspectObject(ctx context.Context, name string, store *s3Flags, common *awsFlags) (stream.Info, int64, error) {
 	at, err := parseS3(name)
 	if err != nil {
-		return nil, 0, err
+		return stream.Info{}, 0, err
 	}
 	client, err := store.client(ctx, common)
 	if err != nil {
-		return nil, 0, err
+		return stream.Info{}, 0, err
 	}
-	out, err := client.GetObject(ctx, &s3.GetObjectInput{
-		Bucket: &at.bucket, Key: &at.key, Range: aws.String(fmt.Sprintf("bytes=0-%d", format.MaxHeaderSize-1)),
-	})
-	if err != nil {
-		return nil, 0, named(name, err)
-	}
-	defer out.Body.Close()
-	header, err := io.ReadAll(io.LimitReader(out.Body, format.MaxHeaderSize))
-	if err != nil {
-		return nil, 0, named(name, err)
-	}
-	return header, objectSize(out), nil
-}
-
-// objectSize returns the object's size as an answer to a request for a range
-// tells it, or -1.
-func objectSize(out *s3.GetObjectOutput) int64 {
-	total := strconv.FormatInt(aws.ToInt64(out.ContentLength), 10) // of a store that ignores ranges
-	if out.ContentRange != nil {
-		_, total, _ = strings.Cut(*out.ContentRange, "/")
-	}
-	size, err := strconv.ParseInt(total, 10, 64)
-	if err != nil {
-		return -1
-	}
-	return size
+	return s3download.Inspect(ctx, client, at.get(), &s3download.Options{HeaderSuffix: store.headerSuffix})
 }

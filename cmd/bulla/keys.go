@@ -66,8 +66,8 @@ func (f *keyFlags) registerWrite(flags *pflag.FlagSet) {
 // registerNew adds the flags of the new keys of a re-wrap.
 func (f *keyFlags) registerNew(flags *pflag.FlagSet, access *keyAccess) {
 	f.prefix, f.access = "new-", access
-	flags.StringArrayVar(&f.files, "new-key", nil, "wrap for this secret or private key: `FILE`, NAME=FILE or directory")
-	flags.StringVar(&f.active, "new-active", "", "of the keys of --new-key, the one of this `NAME` instead of the first")
+	flags.StringArrayVar(&f.files, "new-key", nil, "wrap for this secret or private key: `FILE`, NAME=FILE or\ndirectory")
+	flags.StringVar(&f.active, "new-active", "", "of the keys of --new-key, the one of this `NAME`, not the first")
 	flags.StringArrayVarP(&f.recipients, "new-recipient", "r", nil, "wrap for this public key: `FILE`, NAME=FILE or the line itself;\nrepeatable")
 	flags.StringArrayVar(&f.kms, "new-kms", nil, "wrap for this AWS KMS key: `ID`, ARN or alias/NAME")
 	flags.BoolVar(&f.passphrase, "new-passphrase", false, "wrap for a passphrase, asked for on the terminal")

@@ -12,6 +12,9 @@ import (
 	"github.com/bulla-format/bulla/stream"
 )
 
+// maxWorkers is what package stream takes.
+const maxWorkers = 1024
+
 // maxAssociatedData bounds the file of --associated-data-file, which is read
 // into memory.
 const maxAssociatedData = 16 << 20
@@ -24,6 +27,7 @@ type streamFlags struct {
 	context        pairs
 	compact        bool
 	required       pairs
+	workers        int
 	ignoreLocation bool
 }
 
@@ -43,6 +47,7 @@ func (f *streamFlags) registerDecrypt(flags *pflag.FlagSet) {
 func (f *streamFlags) registerBoth(flags *pflag.FlagSet) {
 	flags.StringVar(&f.suite, "suite", "", fmt.Sprintf("`SUITE`: %v (default) or %v;\nwhen decrypting, the only one to accept (default: both)", format.AES256GCM, format.ChaCha20Poly1305))
 	f.registerAssociatedData(flags)
+	flags.IntVar(&f.workers, "workers", 0, "how many `THREADS` encrypt or decrypt at a time (default 1)")
 }
 
 func (f *streamFlags) registerAssociatedData(flags *pflag.FlagSet) {
@@ -61,6 +66,7 @@ func (f *streamFlags) encryptOptions() (*stream.EncryptOptions, error) {
 		Context:        keywrap.Context(f.context),
 		AssociatedData: associatedData,
 		CompactHeader:  f.compact,
+		Workers:        f.workers,
 	}, err
 }
 
@@ -70,6 +76,7 @@ func (f *streamFlags) decryptOptions() (*stream.DecryptOptions, error) {
 		AssociatedData:  associatedData,
 		RequiredContext: keywrap.Context(f.required),
 		IgnoreLocation:  f.ignoreLocation,
+		Workers:         f.workers,
 	}
 	if suite != 0 {
 		o.Suites = []format.Suite{suite}
@@ -78,6 +85,9 @@ func (f *streamFlags) decryptOptions() (*stream.DecryptOptions, error) {
 }
 
 func (f *streamFlags) both() (suite format.Suite, associatedData []byte, err error) {
+	if f.workers < 0 || f.workers > maxWorkers {
+		return 0, nil, usagef("--workers %d: expected 1 to %d", f.workers, maxWorkers)
+	}
 	if f.suite != "" {
 		if suite, err = format.ParseSuite(f.suite); err != nil {
 			return 0, nil, usageError{err}

@@ -47,6 +47,13 @@ func (m *meter) stop() {
 	}
 }
 
+// done shows that so many bytes are.
+func (m *meter) done(n int64) {
+	if m != nil {
+		m.bar.SetCurrent(n)
+	}
+}
+
 // reader returns r, metered.
 func (m *meter) reader(r io.Reader) io.Reader {
 	if m == nil {

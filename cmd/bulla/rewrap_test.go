@@ -157,7 +157,7 @@ func TestRewrapRefused(t *testing.T) {
 		{exitUsage, "good -k aes.key --new-kms a --new-kms b", "once"},
 		{exitUsage, "good -k aes.key --new-passphrase --new-passphrase-file phrase", "--new-passphrase"},
 		{exitUsage, "- -k aes.key --new-key x25519.key", "takes a file"},
-		{exitUsage, "s3://b/k -k aes.key --new-key x25519.key", "takes a file"},
+		{exitUsage, "s3://b/k good -k aes.key --new-key x25519.key", "takes one file"},
 		{exitUsage, "good -k aes.key --keep-all --context a=" + strings.Repeat("x", 65_000), "cannot hold"},
 		{exitFailure, "good -k aes.key --new-key x25519.key --associated-data-file ad", "refused by policy"},
 		{exitFailure, "f -k aes.key --new-key x25519.key", "not a Bulla stream"},

@@ -75,7 +75,8 @@ Environment:
 	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print nothing but errors")
 	root.AddCommand(
 		a.keygenCommand(), a.pubkeyCommand(), a.encryptCommand(), a.decryptCommand(),
-		a.inspectCommand(), a.rewrapCommand(), a.cpCommand(), a.catCommand(),
+		a.inspectCommand(), a.rewrapCommand(),
+		a.cpCommand(), a.abortCommand(), a.catCommand(), a.lsCommand(), a.mvCommand(), a.rmCommand(),
 	)
 	for _, cmd := range root.Commands() {
 		cmd.Flags().SortFlags = false // as registered: what is used most stands first

@@ -48,8 +48,9 @@ type summaryExtension struct {
 	Size int    `json:"size"`
 }
 
-// newSummary gathers what the header says, and what the stored size, -1 if it
-// is not known, says about the plaintext.
+// newSummary gathers what the header says, and what the stored size says about
+// the plaintext: of the whole stream, or of the payload that has the header
+// apart from it, and -1 if it is not known.
 func newSummary(info *stream.Info, stored int64) *summary {
 	s := &summary{
 		Suite:          info.Suite.String(),
@@ -78,7 +79,7 @@ func newSummary(info *stream.Info, stored int64) *summary {
 	if s.Declared {
 		s.PlaintextSize = &info.PlaintextSize
 	}
-	if stored >= 0 && !info.Detached { // a detached header's size says nothing about the payload
+	if stored >= 0 {
 		s.StoredSize = &stored
 		s.compareSizes(&info.Layout)
 	}

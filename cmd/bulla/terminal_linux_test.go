@@ -131,7 +131,8 @@ func TestProgress(t *testing.T) {
 }
 
 func TestNoProgress(t *testing.T) {
-	inTempDir(t)
+	inStore(t)
+	upload(t, "a", "text")
 	write(t, "f", plaintextOf(1<<20))
 	defer func(delay time.Duration) { meterDelay = delay }(meterDelay)
 	for _, c := range []struct {
@@ -141,6 +142,9 @@ func TestNoProgress(t *testing.T) {
 		{time.Hour, "encrypt -k key f"},
 		{time.Hour, "decrypt -k key f.bulla -o g"},
 		{0, "encrypt -k key f -f -q"},
+		{time.Hour, "cp --path-style s3://bucket/a s3://bucket/b"},
+		{time.Hour, "mv --path-style s3://bucket/a s3://bucket/c"},
+		{0, "mv --path-style s3://bucket/c s3://bucket/d -q"},
 	} {
 		meterDelay = c.delay
 		x := newTerminal(t)
