@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -30,6 +31,7 @@ type reading struct {
 	name   string
 	object string // where the header is
 	suffix string // Options.HeaderSuffix
+	tls    bool
 	open   func(ctx context.Context, s *stage, o *s3download.Options) (*s3download.Object, error)
 	read   func(ctx context.Context, o *s3download.Object) error
 	kinds  map[string]int
@@ -60,9 +62,10 @@ func downloadDeeds(t *testing.T) (deeds []*deed) {
 		{name: "read in order", object: inObject, read: inOrder, kinds: map[string]int{get: 5}},
 		{name: "read with WriteTo", object: inObject, read: writeTo, kinds: map[string]int{get: 5}},
 		{name: "read with DownloadTo", object: inObject, read: downloadTo, kinds: map[string]int{get: 5}},
+		{name: "read over TLS", object: inPair, tls: true, read: inOrder, kinds: map[string]int{start: 1, header: 1}},
 		{name: "read by URL", object: inObject, open: openURL, read: inOrder, kinds: map[string]int{start: 1, get: 5}},
 	} {
-		deeds = append(deeds, &deed{name: r.name, kinds: r.kinds, bucket: func(*testing.T) string { return bucket }, do: r.do, check: r.check})
+		deeds = append(deeds, &deed{name: r.name, verb: reads, tls: r.tls, kinds: r.kinds, bucket: func(*testing.T) string { return bucket }, do: r.do, check: r.check})
 	}
 	return deeds
 }
@@ -76,17 +79,26 @@ func readBucket(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	encrypt := &stream.EncryptOptions{SegmentSize: readSegment}
 	for key, o := range map[string]s3upload.Options{
-		inObject: {}, noSize: {}, inMetadata: {HeaderInMetadata: true}, inPair: {HeaderSuffix: s3upload.DefaultHeaderSuffix},
+		inObject: {}, inMetadata: {HeaderInMetadata: true}, inPair: {HeaderSuffix: s3upload.DefaultHeaderSuffix},
 	} {
-		o.Encrypt = &stream.EncryptOptions{SegmentSize: readSegment}
-		var body io.Reader = text(readSize).Reader()
-		if key == noSize {
-			body = struct{ io.Reader }{body}
-		}
-		if _, err := s3upload.New(s.direct, keys, &o).Upload(t.Context(), s.put(key, body)); err != nil {
+		o.Encrypt = encrypt
+		if _, err := s3upload.New(s.direct, keys, &o).Upload(t.Context(), s.put(key, text(readSize).Reader())); err != nil {
 			t.Fatal(err)
 		}
+	}
+	r, err := stream.NewEncryptReader(t.Context(), struct{ io.Reader }{text(readSize).Reader()}, keys, encrypt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	stored, err := io.ReadAll(r)
+	if err == nil {
+		_, err = s.direct.PutObject(t.Context(), s.put(noSize, bytes.NewReader(stored)))
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	return s.bucket
 }

@@ -31,23 +31,34 @@ import (
 	"github.com/bulla-format/bulla/stream"
 )
 
-// The fault table: what an upload or a download asks of the store, times what can happen to a request, times the
-// first, the middle and the last request of its kind, times once and from then on.
+// The fault table: what an upload, a download or a change in the store asks of the store, times what can happen to a
+// request, times the first and the last request of its kind, times once and from then on.
 const (
 	faultTime    = 45 * time.Second // of a trial; one that takes longer hangs
-	faultWorkers = 32               // trials at a time: most wait for a retry or a timeout
+	stallWorkers = 48               // trials at a time that wait for a timeout
+	faultWorkers = 12               // other trials at a time
 )
 
-// A deed is an upload or a download, whose requests fail in turn.
+// A deed is an upload, a download or a change in the store, whose requests fail in turn.
 type deed struct {
 	name     string
+	verb     string         // writes, reads or keeps
+	tls      bool           // the store is reached by https
 	kinds    map[string]int // of requests that are to fail, with how many of them there are when nothing fails
 	replaces bool           // there is an object in the place of the upload's
+	refused  bool           // the store refuses it, whatever happens
 
 	bucket func(t *testing.T) string // with what is in it beforehand
 	do     func(ctx context.Context, s *stage) error
 	check  func(t *testing.T, s *stage, c *trial, err error) (outcome string) // of the trial, nil when nothing was to fail
 }
+
+// The verbs of deeds.
+const (
+	writes = "write"
+	reads  = "read"
+	keeps  = "change"
+)
 
 // A trial is a deed of which one request fails, or that request and all later ones of its kind.
 type trial struct {
@@ -86,16 +97,21 @@ type stage struct {
 	stall  time.Duration      // s3download.Options.StallTimeout
 	object *s3download.Object // that was opened
 	result *s3upload.Result
+	copied *s3upload.RewrapResult
+	harm   bool // bytes of the payload were changed on their way through this host, where nothing can tell
 }
 
 var faultKey = sync.OnceValues(func() (*keywrap.AESKey, error) { return keywrap.GenerateAESKey("faults") })
 
 // newStage returns a stage whose client gives up a request after the given time, if that is not zero.
-func newStage(t *testing.T, bucket string, timeout time.Duration) *stage {
+func newStage(t *testing.T, bucket string, https bool, timeout time.Duration) *stage {
 	t.Helper()
 	s := &stage{place: place{bucket: bucket}}
 	s.direct = server.Client(func(o *s3.Options) { o.Retryer = retryer() })
 	s.connect(t)
+	if https {
+		s.secure(t)
+	}
 	s.client = s3.New(s.client.Options(), func(o *s3.Options) {
 		o.HTTPClient = &http.Client{Transport: o.HTTPClient.(*http.Client).Transport, Timeout: timeout}
 	})
@@ -106,38 +122,55 @@ func newStage(t *testing.T, bucket string, timeout time.Duration) *stage {
 	return s
 }
 
+// secure gives the stage another proxy, which is reached by https: the SDK then sends checksums in trailers.
+func (s *stage) secure(t *testing.T) {
+	t.Helper()
+	proxy, err := faultproxy.NewTLS(server.URL(), server.HTTPClient())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(proxy.Close)
+	s.proxy = proxy
+	transport := s.client.Options().HTTPClient.(*http.Client).Transport.(*http.Transport).Clone()
+	transport.TLSClientConfig = proxy.TLS()
+	t.Cleanup(transport.CloseIdleConnections)
+	s.client = s3.New(s.client.Options(), func(o *s3.Options) {
+		o.BaseEndpoint = aws.String(proxy.URL())
+		o.HTTPClient = &http.Client{Transport: transport}
+	})
+}
+
 func TestFaults(t *testing.T) {
 	before := goleak.IgnoreCurrent()
-	deeds := append(uploadDeeds(), downloadDeeds(t)...)
-	trials, skipped := plan(t, deeds)
+	deeds := slices.Concat(uploadDeeds(), downloadDeeds(t), fileDeeds(t), storeDeeds(t))
+	trials, skipped, spared := plan(t, deeds)
 	if testing.Short() {
 		all := trials
 		trials = nil
-		for i := 0; i < len(all); i += 3 {
+		for i := 0; i < len(all); i += 5 {
 			trials = append(trials, all[i])
 		}
 	}
-	// Those that wait for longest begin first.
-	slices.SortStableFunc(trials, func(a, b *trial) int { return cmp.Compare(b.patience(), a.patience()) })
 	outcomes := make([]string, len(trials))
+	run := func(i int) { t.Run(trials[i].name(), func(t *testing.T) { outcomes[i] = trials[i].run(t) }) }
+	var stalling, others []int
+	for i, c := range trials {
+		if c.fault.stalls {
+			stalling = append(stalling, i)
+		} else {
+			others = append(others, i)
+		}
+	}
+	// Those that wait for longest begin first.
+	slices.SortStableFunc(stalling, func(i, j int) int { return cmp.Compare(trials[j].patience(), trials[i].patience()) })
 	var wg sync.WaitGroup
-	next := make(chan int)
-	for range faultWorkers {
-		wg.Go(func() {
-			for i := range next {
-				t.Run(trials[i].name(), func(t *testing.T) { outcomes[i] = trials[i].run(t) })
-			}
-		})
-	}
-	for i := range trials {
-		next <- i
-	}
-	close(next)
+	wg.Go(func() { inParallel(stallWorkers, stalling, run) })
+	wg.Go(func() { inParallel(faultWorkers, others, run) })
 	wg.Wait()
 	if onlySome() {
 		return
 	}
-	tally(t, trials, outcomes, skipped)
+	tally(t, trials, outcomes, skipped, spared)
 	server.HTTPClient().CloseIdleConnections()
 	// The gateway's HTTP library keeps its workers for a while, too.
 	ignore := []goleak.Option{before, goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).workerFunc")}
@@ -149,13 +182,31 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// inParallel calls f with all of the numbers, with so many at a time.
+func inParallel(workers int, numbers []int, f func(int)) {
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for i := range next {
+				f(i)
+			}
+		})
+	}
+	for _, i := range numbers {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+}
+
 // plan does each deed without a fault, to learn its requests, and returns the trials; skipped counts the
-// combinations that cannot be.
-func plan(t *testing.T, deeds []*deed) (trials []*trial, skipped int) {
-	combinations, made, tried := 0, map[string]bool{}, map[string]bool{}
+// combinations that cannot be, spared those that need not.
+func plan(t *testing.T, deeds []*deed) (trials []*trial, skipped, spared int) {
+	combinations, made, tried, familiar := 0, map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, d := range deeds {
 		t.Run(d.name, func(t *testing.T) {
-			s := newStage(t, d.bucket(t), 0)
+			s := newStage(t, d.bucket(t), d.tls, 0)
 			ctx, cancel := context.WithTimeout(t.Context(), faultTime)
 			defer cancel()
 			err := d.do(ctx, s)
@@ -166,23 +217,31 @@ func plan(t *testing.T, deeds []*deed) (trials []*trial, skipped int) {
 				made[kindOf(q)] = true
 				requests[kindOf(q)] = append(requests[kindOf(q)], q)
 			}
-			for kind, want := range d.kinds {
+			for _, kind := range slices.Sorted(maps.Keys(d.kinds)) {
+				want := d.kinds[kind]
 				tried[kind] = true
 				n := len(requests[kind])
 				if n != want {
 					t.Fatalf("%d requests %s, want %d of the log %+v", n, kind, want, log)
 				}
-				// Requests that there is only one or two of have no middle one.
-				positions := slices.Compact([]int{1, (n + 1) / 2, n})
+				first := !familiar[d.verb+kind]
+				familiar[d.verb+kind] = true
+				positions := slices.Compact([]int{1, n})
+				if d.tls {
+					positions = positions[:1]
+				}
 				for _, nth := range positions {
 					for i := range faults {
 						for _, onward := range []bool{false, true} {
 							combinations++
 							c := &trial{d, kind, nth, onward, &faults[i], requests[kind][nth-1]}
-							if c.possible() {
-								trials = append(trials, c)
-							} else {
+							switch {
+							case !c.possible():
 								skipped++
+							case c.redundant(first && nth == 1):
+								spared++
+							default:
+								trials = append(trials, c)
 							}
 						}
 					}
@@ -195,12 +254,12 @@ func plan(t *testing.T, deeds []*deed) (trials []*trial, skipped int) {
 			t.Errorf("the deeds make requests %s, and none of them fails", kind)
 		}
 	}
-	if t.Failed() || len(trials)+skipped != combinations {
-		t.Fatalf("%d trials and %d skipped of %d", len(trials), skipped, combinations)
+	if t.Failed() || len(trials)+skipped+spared != combinations {
+		t.Fatalf("%d trials, %d skipped and %d spared of %d", len(trials), skipped, spared, combinations)
 	}
-	// The order of a map is not that of two runs, and -short takes every third.
+	// The order of a map is not that of two runs, and -short takes every fifth.
 	slices.SortStableFunc(trials, func(a, b *trial) int { return cmp.Compare(a.name(), b.name()) })
-	return trials, skipped
+	return trials, skipped, spared
 }
 
 // onlySome tells whether -run picks some of the trials: there is then no whole to look at.
@@ -210,6 +269,16 @@ func onlySome() bool { return strings.Contains(flag.Lookup("test.run").Value.Str
 func (c *trial) possible() bool {
 	f := c.fault
 	return (!f.inRequest || c.request.BytesIn > 0) && (!f.inAnswer || c.request.BytesOut > 0) && (f.of == nil || f.of(c))
+}
+
+// redundant is the rule of which trials are not made because another one tells the same. Of faults that are alike, all
+// happen only where the verb's deeds first make a request of the kind. And what fails a deed once need not do so for
+// good, unless the deed goes on with such requests.
+func (c *trial) redundant(first bool) bool {
+	once := *c
+	once.onward = false
+	goesOn := c.deed.refused || !c.reads() && c.request.Op == faultproxy.GetObject
+	return !first && c.fault.alike || c.onward && !goesOn && c.fault.want(&once) == fails
 }
 
 // patience is how long the client, or the reader, waits for the store; 0 is as long as it is used to.
@@ -226,15 +295,15 @@ func (c *trial) patience() time.Duration {
 }
 
 // reads tells whether the deed is a download.
-func (c *trial) reads() bool { return strings.HasPrefix(c.deed.name, "read") }
+func (c *trial) reads() bool { return c.deed.verb == reads }
 
 // run does the deed with the fault.
 func (c *trial) run(t *testing.T) (outcome string) {
 	timeout := c.patience()
-	if c.reads() {
+	if c.reads() && c.kind != string(faultproxy.ListObjectsV2) {
 		timeout = 0 // of a client it is for all of a body, which a reader takes its time with
 	}
-	s := newStage(t, c.deed.bucket(t), timeout)
+	s := newStage(t, c.deed.bucket(t), c.deed.tls, timeout)
 	s.stall = c.patience()
 	s.proxy.Add(faultproxy.Rule{
 		Match: func(q faultproxy.Request) bool { return kindOf(q) == c.kind },
@@ -248,7 +317,7 @@ func (c *trial) run(t *testing.T) (outcome string) {
 	}
 	hits := 0
 	for _, q := range s.proxy.Log() {
-		if q.Hit {
+		if q.Hit && kindOf(q) == c.kind {
 			hits++
 		}
 	}
@@ -263,24 +332,20 @@ func (c *trial) run(t *testing.T) (outcome string) {
 }
 
 // tally prints what became of the trials, by kind of request and by fault.
-func tally(t *testing.T, trials []*trial, outcomes []string, skipped int) {
+func tally(t *testing.T, trials []*trial, outcomes []string, skipped, spared int) {
 	by := [2]map[string]map[string]int{{}, {}}
 	for i, c := range trials {
 		if outcomes[i] == "" {
 			t.Errorf("%s: no outcome", c.name())
 		}
-		verb := "write: "
-		if c.reads() {
-			verb = "read: "
-		}
-		for j, key := range []string{verb + c.kind, c.fault.name} {
+		for j, key := range []string{c.deed.verb + ": " + c.kind, c.fault.name} {
 			if by[j][key] == nil {
 				by[j][key] = map[string]int{}
 			}
 			by[j][key][outcomes[i]]++
 		}
 	}
-	t.Logf("%d trials; %d combinations cannot be", len(trials), skipped)
+	t.Logf("%d trials; %d combinations cannot be, and %d are like others", len(trials), skipped, spared)
 	for j, title := range []string{"by kind of request", "by fault"} {
 		counted := 0
 		t.Log(title)
@@ -303,12 +368,21 @@ func tally(t *testing.T, trials []*trial, outcomes []string, skipped int) {
 
 // outcomeOf names a typed error; empty for any other.
 func outcomeOf(err error) string {
-	for name, is := range map[string]error{
-		"ErrChanged": s3download.ErrChanged, "ErrAnswer": s3download.ErrAnswer, "ErrNoHeader": s3download.ErrNoHeader,
-		"ErrAuth": stream.ErrAuth, "ErrMalformed": format.ErrMalformed,
+	for _, known := range []struct {
+		name string
+		is   error
+	}{
+		{"ErrChanged", s3download.ErrChanged},
+		{"ErrChanged", s3upload.ErrChanged},
+		{"ErrExists", s3upload.ErrExists},
+		{"ErrAnswer", s3download.ErrAnswer},
+		{"ErrNoHeader", s3download.ErrNoHeader},
+		{"ErrAuth", stream.ErrAuth},
+		{"ErrMalformed", format.ErrMalformed},
+		{"ErrNotStream", format.ErrNotStream},
 	} {
-		if errors.Is(err, is) {
-			return name
+		if errors.Is(err, known.is) {
+			return known.name
 		}
 	}
 	switch {
@@ -341,7 +415,7 @@ func timedOut(err error) bool {
 		error
 		Timeout() bool
 	}](err)
-	return ok && wait.Timeout() || err != nil && strings.Contains(err.Error(), "Options.StallTimeout")
+	return ok && wait.Timeout() || errors.Is(err, s3download.ErrStalled)
 }
 
 // noWrongBytes fails the test if an err is of plaintext that is not the original's.

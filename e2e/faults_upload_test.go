@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -20,21 +21,25 @@ import (
 	"github.com/bulla-format/bulla/stream"
 )
 
-// threeParts is a size that takes three parts, the last one small.
-const threeParts = 10*mib + 50_000
+// twoParts is a size that takes two parts, the second one small.
+const twoParts = 5*mib + 50_000
 
 // oldText is what stood in the place of an upload.
 var oldText = measure.Text{Size: 50_000, Seed: 2}
 
 // An upload is the deed of uploading to "key".
 type upload struct {
-	name    string
-	size    int64
-	old     bool // there is an object to replace
-	options s3upload.Options
-	change  func(in *s3.PutObjectInput)
-	refused bool // the store refuses it, whatever happens
-	kinds   map[string]int
+	name       string
+	size       int64
+	old        bool // there is an object to replace
+	tls        bool
+	versions   bool // the bucket keeps them
+	undeclared bool // the size of the body, and of parts
+	vacant     bool // it goes where nothing is, under that condition
+	options    s3upload.Options
+	change     func(in *s3.PutObjectInput)
+	refused    bool // the store refuses it, whatever happens
+	kinds      map[string]int
 }
 
 func uploadDeeds() (deeds []*deed) {
@@ -59,12 +64,23 @@ func uploadDeeds() (deeds []*deed) {
 		{name: "put a pair over another", size: small, old: true, options: beside, kinds: map[string]int{get + header: 1, put + header: 1, put: 1}},
 		{name: "put a pair that is refused", size: small, options: beside, change: other, refused: true, kinds: map[string]int{get + header: 2, put + header: 1, remove + header: 1}},
 		{name: "put a pair over another that is refused", size: small, old: true, options: beside, change: other, refused: true, kinds: map[string]int{get + header: 2, put + header: 2}},
-		{name: "upload in parts", size: threeParts, kinds: map[string]int{create: 1, part: 3, complete: 1}},
-		{name: "upload in parts, refused", size: threeParts, old: true, change: none, refused: true, kinds: map[string]int{abort: 2}},
-		{name: "upload a pair in parts over another", size: threeParts, old: true, options: beside, kinds: map[string]int{complete: 1}},
+		{name: "put a pair over another with versions", size: small, old: true, versions: true, options: beside, kinds: map[string]int{get + header: 1, put + header: 1, put: 1}},
+		{name: "put a pair with versions that is refused", size: small, old: true, versions: true, options: beside, change: other, refused: true, kinds: map[string]int{get + header: 3, put + header: 1, remove + header: 1}},
+		{name: "put a pair where none is", size: small, vacant: true, options: beside, kinds: map[string]int{put + header: 1, put: 1}},
+		{name: "put where nothing is", size: small, vacant: true, kinds: map[string]int{put: 1}},
+		{name: "put over TLS", size: small, tls: true, kinds: map[string]int{put: 1}},
+		{name: "upload in parts over TLS", size: twoParts, tls: true, kinds: map[string]int{part: 2}},
+		{name: "put of an undeclared size", size: small, undeclared: true, kinds: map[string]int{put: 1}},
+		{name: "upload in parts of an undeclared size", size: 8*mib + 50_000, undeclared: true, kinds: map[string]int{part: 2}},
+		{name: "upload in parts", size: twoParts, kinds: map[string]int{create: 1, part: 2, complete: 1}},
+		{name: "upload in parts, refused", size: twoParts, old: true, change: none, refused: true, kinds: map[string]int{abort: 2}},
+		{name: "upload a pair in parts over another", size: twoParts, old: true, options: beside, kinds: map[string]int{complete: 1}},
 	} {
-		u.options.PartSize, u.options.Concurrency, u.options.AbortTimeout = 5*mib, 1, 15*time.Second
-		deeds = append(deeds, &deed{name: u.name, kinds: u.kinds, replaces: u.old, bucket: u.bucket, do: u.do, check: u.check})
+		u.options.Concurrency, u.options.AbortTimeout = 1, 15*time.Second
+		if !u.undeclared {
+			u.options.PartSize = 5 * mib
+		}
+		deeds = append(deeds, &deed{name: u.name, verb: writes, tls: u.tls, kinds: u.kinds, replaces: u.old, refused: u.refused, bucket: u.bucket, do: u.do, check: u.check})
 	}
 	return deeds
 }
@@ -79,6 +95,9 @@ func (u *upload) bucket(t *testing.T) string {
 			t.Error(err)
 		}
 	})
+	if u.versions {
+		s.keepVersions(t)
+	}
 	if u.old {
 		keys, err := faultKey()
 		if err == nil {
@@ -93,6 +112,12 @@ func (u *upload) bucket(t *testing.T) string {
 
 func (u *upload) do(ctx context.Context, s *stage) (err error) {
 	in := s.put("key", text(u.size).Reader())
+	if u.undeclared {
+		in.Body = struct{ io.Reader }{in.Body}
+	}
+	if u.vacant {
+		in.IfNoneMatch = aws.String("*")
+	}
 	if u.change != nil {
 		u.change(in)
 	}
@@ -201,7 +226,7 @@ func (u *upload) expect(t *testing.T, c *trial, err error, e *s3upload.UploadErr
 		t.Error("the fault was not noticed")
 	case want == fails && !clean:
 		for _, failed := range []error{e.Err, e.AbortErr, e.HeaderErr} {
-			if failed != nil && c.fault.typed(c, failed) {
+			if failed != nil && (c.fault.typed(c, failed) || u.met(c) && e.MayBeStored && code(failed) == "PreconditionFailed") {
 				return
 			}
 		}
@@ -209,31 +234,40 @@ func (u *upload) expect(t *testing.T, c *trial, err error, e *s3upload.UploadErr
 	}
 }
 
+// met tells whether another attempt at the fault's request meets what the first has stored, under the condition that
+// nothing is.
+func (u *upload) met(c *trial) bool {
+	return u.vacant && c.kind == string(faultproxy.PutObject) && (c.fault.name == "answer lost" || c.fault.name == "no answer")
+}
+
 // want is what has to become of the upload. It is not always what becomes of other deeds.
 func (u *upload) want(c *trial) expectation {
 	const header = " of a header"
 	var (
 		readsHeader  = c.kind == string(faultproxy.GetObject)+header
-		takingBack   = u.refused && (c.nth == 2 || c.onward)
 		writesHeader = c.kind == string(faultproxy.PutObject)+header
+		takingBack   = u.refused && (c.nth > 1 || c.onward || c.request.Op == faultproxy.DeleteObject)
+		lost         = c.fault.name == "answer lost" || c.fault.name == "no answer"
 	)
 	switch {
 	case c.fault.name == "stale ETag":
 		// Only what is then named to the store by its ETag has to have the right one.
-		if c.kind == string(faultproxy.UploadPart) || readsHeader && takingBack {
+		if c.kind == string(faultproxy.UploadPart) || readsHeader && takingBack && !u.versions {
 			return fails
 		}
 		return succeeds
 	case c.fault.name == "answer slow":
 		return succeeds
+	case c.kind == string(faultproxy.AbortMultipartUpload) && c.nth > 1:
+		return succeeds // the first abort has succeeded, and this one looks whether that lasts
+	case u.met(c):
+		return fails
 	case c.fault.inAnswer && (c.xml() || c.request.Status >= http.StatusBadRequest):
 		return either // it is the SDK's to say what of a document, or of that of an error, it needs
-	case readsHeader && c.fault.inAnswer && c.fault.want(c) == succeeds:
-		return either // a body that breaks off need not be asked for again
-	case readsHeader && strings.HasPrefix(c.fault.name, "4"):
-		return either // who may not read the header of before may still replace it, but not put it back
-	case writesHeader && takingBack && (c.fault.name == "answer lost" || c.fault.name == "no answer"):
-		return either // the second attempt meets what the first has written
+	case readsHeader && c.fault.inAnswer:
+		return passes(c) // it is asked for again
+	case lost && takingBack && (writesHeader && c.nth > 1 || c.request.Op == faultproxy.DeleteObject):
+		return succeeds // what was done is seen
 	}
 	return c.fault.want(c)
 }

@@ -28,8 +28,8 @@ import (
 	"github.com/bulla-format/bulla/s3upload"
 )
 
-// BenchmarkTransfer compares the processor time of a client that moves an object encrypted (mode=bulla) with that of one
-// that moves it in plain, over https on the loopback interface; the server is a process of its own. Both have the same
+// BenchmarkTransfer compares the processor time of a client that moves an object encrypted (mode=bulla, and with a Budget
+// mode=bulla-budget) with that of one that moves it in plain, over https on the loopback interface; the server is a process of its own. Both have the same
 // part sizes, concurrency and source, and downloads the same ranges. For a comparison the modes must take turns, which
 // -count does not make them do:
 //
@@ -41,7 +41,7 @@ func BenchmarkTransfer(b *testing.B) {
 			for _, mode := range []struct {
 				name   string
 				upload func(io.Reader) error
-			}{{"plain", place.uploadPlain}, {"bulla", place.upload}} {
+			}{{"plain", place.uploadPlain}, {"bulla", place.upload}, {"bulla-budget", place.uploadInBudget}} {
 				b.Run(fmt.Sprintf("op=upload/source=%s/size=%dMiB/mode=%s", source, size/mib, mode.name), func(b *testing.B) {
 					place.prepare(b, size)
 					measureCPU(b, size, func() error {
@@ -321,3 +321,12 @@ type onlyWriter struct{ io.Writer }
 type discardAt struct{}
 
 func (discardAt) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
+
+func (p *benchPlace) uploadInBudget(body io.Reader) error {
+	_, err := s3upload.New(p.client, p.key, &s3upload.Options{PartSize: benchPart, Concurrency: benchParts, Budget: benchBudget}).
+		Upload(context.Background(), benchPut(encryptedObject, body))
+	return err
+}
+
+// benchBudget is as much as an upload without one holds.
+var benchBudget = s3upload.NewBudget((benchParts + 2) * benchPart)

@@ -23,6 +23,7 @@ const (
 	AbortMultipartUpload    Op = "AbortMultipartUpload"
 	ListParts               Op = "ListParts"
 	ListMultipartUploads    Op = "ListMultipartUploads"
+	ListObjectsV2           Op = "ListObjectsV2"
 	ObjectSubresource       Op = "ObjectSubresource" // tagging, ACL, attributes and the like of an object
 	BucketOperation         Op = "BucketOperation"   // any other operation on a bucket, or on all buckets
 )
@@ -49,8 +50,11 @@ func classify(r *http.Request) Request {
 	query := r.URL.Query()
 	if key == "" {
 		q.Op = BucketOperation
-		if r.Method == http.MethodGet && query.Has("uploads") {
+		switch {
+		case r.Method == http.MethodGet && query.Has("uploads"):
 			q.Op = ListMultipartUploads
+		case r.Method == http.MethodGet && query.Get("list-type") == "2":
+			q.Op = ListObjectsV2
 		}
 		return q
 	}

@@ -5,6 +5,7 @@ package faultproxy
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log"
@@ -63,6 +64,23 @@ type exchange struct {
 // New starts a proxy in front of the server at target, for example "http://127.0.0.1:9000". client supplies the
 // transport, and with it the certificates to trust; nil means http.DefaultTransport. Close stops the proxy.
 func New(target string, client *http.Client) (*Proxy, error) {
+	p, err := newProxy(target, client)
+	if err == nil {
+		p.srv.Start()
+	}
+	return p, err
+}
+
+// NewTLS is New with https in front, whatever the server has: HTTP/1.1, with a certificate that [Proxy.TLS] trusts.
+func NewTLS(target string, client *http.Client) (*Proxy, error) {
+	p, err := newProxy(target, client)
+	if err == nil {
+		p.srv.StartTLS()
+	}
+	return p, err
+}
+
+func newProxy(target string, client *http.Client) (*Proxy, error) {
 	to, err := url.Parse(target)
 	if err != nil {
 		return nil, fmt.Errorf("faultproxy: target: %w", err)
@@ -90,12 +108,19 @@ func New(target string, client *http.Client) (*Proxy, error) {
 	}
 	p.srv = httptest.NewUnstartedServer(p.handler(forward))
 	p.srv.Config.ErrorLog = log.New(io.Discard, "", 0)
-	p.srv.Start()
 	return p, nil
 }
 
 // URL is the endpoint that a client uses instead of the server's own.
 func (p *Proxy) URL() string { return p.srv.URL }
+
+// TLS is the configuration of clients that trust the proxy's certificate; nil if it serves http.
+func (p *Proxy) TLS() *tls.Config {
+	if p.srv.TLS == nil {
+		return nil
+	}
+	return p.srv.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+}
 
 // Close breaks the connections, waits for requests in progress and stops the proxy. Release every [Hold] first.
 func (p *Proxy) Close() {
@@ -223,6 +248,9 @@ func reset(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler)
+	}
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)

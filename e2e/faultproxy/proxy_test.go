@@ -322,6 +322,44 @@ func TestBrokenConnections(t *testing.T) {
 	}
 }
 
+// Over https, requests go through and connections break as over http.
+func TestTLS(t *testing.T) {
+	p, err := faultproxy.NewTLS(server.URL(), server.HTTPClient())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	transport := &http.Transport{DisableCompression: true, TLSClientConfig: p.TLS()}
+	defer transport.CloseIdleConnections()
+	c := server.Client(func(o *s3.Options) {
+		o.BaseEndpoint = aws.String(p.URL())
+		o.HTTPClient = &http.Client{Transport: transport}
+		o.RetryMaxAttempts = 1
+	})
+	_, plain, bucket := setup(t)
+	put := func() error {
+		_, err := c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &bucket, Key: aws.String("other"), Body: bytes.NewReader(content)})
+		return err
+	}
+	if err := put(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: &bucket})
+	if err != nil || len(out.Contents) != 2 {
+		t.Errorf("%+v, %v", out, err)
+	}
+	if log := p.Log(); len(log) != 2 || log[0].Op != faultproxy.PutObject || log[0].BytesIn <= size || log[1].Op != faultproxy.ListObjectsV2 {
+		t.Errorf("log %+v: the body has no trailer, or an operation is another", log)
+	}
+	p.Add(faultproxy.Rule{Fault: faultproxy.Reset()})
+	if err := put(); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) {
+		t.Errorf("%v, want a broken connection", err)
+	}
+	if _, _, err := get(t.Context(), plain, bucket, ""); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWrongBodies(t *testing.T) {
 	p, c, bucket := setup(t)
 	// The SDK would find a changed body by its checksum; the library must find it without one.

@@ -123,7 +123,7 @@ func start(o *Options, run func(c *config) (stop func() error, err error)) (_ *S
 	transport.Proxy = nil // loopback needs none, and must not be sent to one
 	transport.DisableCompression = true
 	transport.MaxIdleConnsPerHost = 32
-	transport.ResponseHeaderTimeout = time.Minute
+	transport.ResponseHeaderTimeout = 10 * time.Minute // to complete an upload, the gateway copies all of its parts
 	if o.TLS {
 		if transport.TLSClientConfig, err = certificate(s.root, c); err != nil {
 			return nil, fmt.Errorf("s3server: certificate: %w", err)

@@ -50,12 +50,13 @@ func main() {
 	s3server.RunChild()
 	var c config
 	flag.Int64Var(&c.size, "size", 256<<20, "plaintext size in bytes")
-	flag.Int64Var(&c.part, "part", 8<<20, "part size in bytes")
+	flag.Int64Var(&c.part, "part", 8<<20, "part size in bytes; 0: by the size, or growing")
+	flag.Int64Var(&c.budget, "budget", 0, "bytes of memory for parts; 0: no budget")
 	flag.IntVar(&c.concurrency, "concurrency", 5, "parts sent at a time")
 	flag.BoolVar(&c.tls, "tls", false, "https")
 	flag.BoolVar(&c.unknown, "unknown", false, "do not tell the size beforehand")
 	flag.Parse()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	defer cancel()
 	report, err := run(ctx, &c)
 	if err == nil {
@@ -69,6 +70,7 @@ func main() {
 
 type config struct {
 	size, part   int64
+	budget       int64
 	concurrency  int
 	tls, unknown bool
 
@@ -125,7 +127,11 @@ func (c *config) upload(ctx context.Context, client *s3.Client, r *Report) error
 	if c.unknown {
 		body = struct{ io.Reader }{body}
 	}
-	res, err := s3upload.New(client, c.key, &s3upload.Options{PartSize: c.part, Concurrency: c.concurrency}).
+	o := &s3upload.Options{PartSize: c.part, Concurrency: c.concurrency}
+	if c.budget > 0 {
+		o.Budget = s3upload.NewBudget(c.budget)
+	}
+	res, err := s3upload.New(client, c.key, o).
 		Upload(ctx, &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String(object), Body: body})
 	if err != nil {
 		return err
@@ -164,7 +170,7 @@ func (c *config) reads(ctx context.Context) ([]Read, error) {
 	defer proxy.Close()
 	client := c.server.Client(func(o *s3.Options) { o.BaseEndpoint = aws.String(proxy.URL()) })
 	var all []Read
-	for _, offset := range []int64{0, 1, length, c.size/2 - 1, c.size / 2, c.size/2 + 12345, c.part - 30_000, c.size - length} {
+	for _, offset := range []int64{0, 1, length, c.size/2 - 1, c.size / 2, c.size/2 + 12345, max(c.part, 8<<20) - 30_000, c.size - length} {
 		for _, prefetched := range []bool{false, true} {
 			proxy.Reset()
 			if err := c.read(ctx, client, offset, length, prefetched); err != nil {
