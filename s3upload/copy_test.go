@@ -137,6 +137,9 @@ func TestCopyCallFaults(t *testing.T) {
 	for _, c := range rewrapCases {
 		for _, versioned := range []bool{false, true} {
 			for _, lost := range []bool{false, true} {
+				if testing.Short() && versioned != lost {
+					continue
+				}
 				for k := 1; ; k++ {
 					f := newShelf()
 					f.versioned = versioned

@@ -124,6 +124,9 @@ func TestPairFaults(t *testing.T) {
 		for before, old := range stood {
 			for _, versions := range []bool{false, true} {
 				for _, size := range []int{1000, minPartSize + 1000} {
+					if testing.Short() && size > 1000 && !versions {
+						continue
+					}
 					for k := 1; k <= 7; k++ {
 						t.Run(fmt.Sprintf("%s/%s/versions %t/%d/%d", mode, before, versions, size, k), func(t *testing.T) {
 							f := pairWith(t, versions, old)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/bulla-format/bulla/keywrap"
 	"github.com/bulla-format/bulla/stream"
@@ -97,10 +98,14 @@ func (f *shelf) dies(k int, answered bool) {
 // object is right, and nothing but what was in flight was sent twice.
 func TestResumeAfterEveryCall(t *testing.T) {
 	plaintext := pattern(2*minPartSize + 1000)
-	for _, c := range []struct {
+	cases := []struct {
 		pipe   bool
 		suffix string
-	}{{false, ""}, {true, ""}, {true, DefaultHeaderSuffix}} {
+	}{{true, DefaultHeaderSuffix}, {false, ""}, {true, ""}}
+	if testing.Short() {
+		cases = cases[:1]
+	}
+	for _, c := range cases {
 		for _, answered := range []bool{false, true} {
 			for k := 1; k < 20; k++ {
 				name := fmt.Sprintf("pipe %v, suffix %q, answered %v, dead at call %d", c.pipe, c.suffix, answered, k)
@@ -178,7 +183,11 @@ func interrupted(t *testing.T, o *Options, plaintext []byte) (*shelf, string) {
 // is the plaintext. With the first bytes back the upload goes on.
 func TestResumeChangedSource(t *testing.T) {
 	original := pattern(4*minPartSize + 1000)
-	for _, at := range []int{0, 1, sourceSegment, minPartSize - 1, minPartSize, 2*minPartSize - 1, 2 * minPartSize, 3*minPartSize - 1, 4 * minPartSize, len(original) - 1} {
+	places := []int{0, 3*minPartSize - 1, 4 * minPartSize, 1, sourceSegment, minPartSize - 1, minPartSize, 2*minPartSize - 1, 2 * minPartSize, len(original) - 1}
+	if testing.Short() {
+		places = places[:3]
+	}
+	for _, at := range places {
 		f, journal := interrupted(t, resumeOptions(), original)
 		changed := bytes.Clone(original)
 		changed[at] ^= 1
@@ -290,8 +299,12 @@ func TestResumeCutJournal(t *testing.T) {
 		t.Fatalf("the journal has %d lines", lines)
 	}
 	upload := f.uploads["upload-1"]
+	every := 7
+	if testing.Short() {
+		every = 41
+	}
 	for cut := range whole {
-		if cut < heading && cut%100 > 1 || cut >= heading && cut%7 != 0 && whole[cut-1] != '\n' && whole[cut] != '\n' {
+		if cut < heading && cut%100 > 1 || cut >= heading && cut%every != 0 && whole[cut-1] != '\n' && whole[cut] != '\n' {
 			continue
 		}
 		f.uploads = map[string]*shelvedUpload{"upload-1": {upload.in, map[int32]*shelved{1: upload.parts[1], 2: upload.parts[2]}}}
@@ -398,7 +411,11 @@ func TestResumePartOfAnotherSize(t *testing.T) {
 // begun keeps its parts, what follows has the new ones.
 func TestResumeOtherOptions(t *testing.T) {
 	plaintext := pattern(7*minPartSize + 1000)
-	for _, size := range []int64{0, minPartSize, 12 << 20} {
+	sizes := []int64{12 << 20, minPartSize, 0}
+	if testing.Short() {
+		sizes = sizes[:1]
+	}
+	for _, size := range sizes {
 		for _, budget := range []*Budget{nil, NewBudget(13 << 20)} {
 			f, journal := interrupted(t, resumeOptions(), plaintext)
 			o := resumeOptions()
@@ -409,6 +426,70 @@ func TestResumeOtherOptions(t *testing.T) {
 			onShelf(t, f, plaintext)
 		}
 	}
+}
+
+// TestResumeInTooSmallABudget needs the memory of the parts that were begun.
+func TestResumeInTooSmallABudget(t *testing.T) {
+	plaintext := pattern(8*minPartSize - 1)
+	o := resumeOptions()
+	o.PartSize = 12 << 20
+	f, journal := interrupted(t, o, plaintext)
+	o.PartSize = minPartSize
+	o.Budget = NewBudget(11 << 20)
+	if _, err := uploadResumable(t, f, o, bytes.NewReader(plaintext), journal); !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), "Options.Budget") {
+		t.Errorf("a budget of 11 MiB: %v", err)
+	}
+	o.Budget = NewBudget(13 << 20)
+	if _, err := uploadResumable(t, f, o, bytes.NewReader(plaintext), journal); err != nil {
+		t.Errorf("a budget of 13 MiB: %v", err)
+	}
+	onShelf(t, f, plaintext)
+}
+
+// TestResumeChecksums sends what is missing with the checksums that the upload
+// was created for, whatever the input of the later run says.
+func TestResumeChecksums(t *testing.T) {
+	plaintext := pattern(4*minPartSize + 1000)
+	f, journal := newShelf(), filepath.Join(t.TempDir(), "journal")
+	f.dies(4, false)
+	in := putInput(bytes.NewReader(plaintext))
+	in.ChecksumAlgorithm = types.ChecksumAlgorithmSha256
+	u := New(f, testKey, resumeOptions())
+	if _, err := u.UploadResumable(t.Context(), in, testKey, journal); !errors.Is(err, errDead) {
+		t.Fatal(err)
+	}
+	f.before, f.after = nil, nil
+	if _, err := uploadResumable(t, f, resumeOptions(), bytes.NewReader(plaintext), journal); err != nil {
+		t.Fatal(err)
+	}
+	for _, in := range f.inputs {
+		if p, ok := in.(*s3.UploadPartInput); ok && p.ChecksumAlgorithm != types.ChecksumAlgorithmSha256 {
+			t.Errorf("part %d was sent with %q", *p.PartNumber, p.ChecksumAlgorithm)
+		}
+	}
+}
+
+// TestResumeCutJournalTwice writes on behind a line that was cut, dies again and
+// resumes: the lines are still lines.
+func TestResumeCutJournalTwice(t *testing.T) {
+	plaintext := pattern(4*minPartSize + 1000)
+	f, journal := interrupted(t, resumeOptions(), plaintext)
+	whole, err := os.ReadFile(journal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(journal, whole[:len(whole)-10], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.dies(3, false) // after a list and one more part
+	if _, err := uploadResumable(t, f, resumeOptions(), bytes.NewReader(plaintext), journal); !errors.Is(err, errDead) {
+		t.Fatal(err)
+	}
+	f.before, f.after = nil, nil
+	if _, err := uploadResumable(t, f, resumeOptions(), bytes.NewReader(plaintext), journal); err != nil {
+		t.Fatal(err)
+	}
+	onShelf(t, f, plaintext)
 }
 
 // TestResumableSmall sends what one part holds without a journal.
@@ -436,6 +517,56 @@ func TestResumableJournalFaults(t *testing.T) {
 		t.Error("a directory as the journal")
 	}
 	f.clean(t)
+
+	// Another process has begun a journal of that name in the meantime.
+	name := filepath.Join(dir, "journal")
+	f.before = func(_ int, op string) error {
+		if op == opCreate {
+			return os.WriteFile(name, []byte("another's"), 0o600)
+		}
+		return nil
+	}
+	if _, err := uploadResumable(t, f, resumeOptions(), bytes.NewReader(pattern(2*minPartSize)), name); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("another journal in its place: %v", err)
+	}
+	f.clean(t)
+	if b, err := os.ReadFile(name); err != nil || string(b) != "another's" {
+		t.Errorf("the other journal has %q, %v", b, err)
+	}
+}
+
+// TestJournalLines refuses what no journal has.
+func TestJournalLines(t *testing.T) {
+	const heading = `{"bulla-upload-journal":1,"bucket":"b","key":"k","uploadId":"u","header":"aGVhZGVy"}`
+	part := func(n, size int, more string) string {
+		return fmt.Sprintf(`{"part":%d,"size":%d%s,"mac":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}`, n, size, more)
+	}
+	for text, parts := range map[string]int{
+		heading:                             0,
+		heading + "\n" + part(1, 5<<20, ""): 1,
+		heading + "\n" + part(1, 5<<20, "") + "\n" + part(2, 0, `,"final":true`): 2,
+		heading + "\n" + part(1, 5<<20, "") + "\n" + part(3, 1, ""):              -1,
+		heading + "\n" + part(1, 0, ""):                                          -1,
+		heading + "\n" + part(1, -1, ""):                                         -1,
+		heading + "\n" + part(1, 6<<30, ""):                                      -1,
+		heading + "\n" + part(1, 5, `,"final":true`) + "\n" + part(2, 5, ""):     -1,
+		heading + "\n" + part(1, 5, `,"other":1`):                                -1,
+		heading + "\n" + `{"part":1,"size":5,"mac":"AAEC"}`:                      -1,
+		heading + "\n" + part(1, 5<<20, "") + part(2, 5<<20, ""):                 -1,
+		strings.Replace(heading, ":1", ":2", 1):                                  -1,
+		strings.Replace(heading, `"b"`, `""`, 1):                                 -1,
+		strings.Replace(heading, `"u"`, `""`, 1):                                 -1,
+		strings.Replace(heading, `"bucket"`, `"pail"`, 1):                        -1,
+		"{}": -1,
+		"":   -1,
+		strings.Repeat(" ", maxJournalLine) + heading: -1,
+	} {
+		j := &journal{name: "journal"}
+		_, err := j.parse(strings.NewReader(text + "\n"))
+		if parts < 0 != errors.Is(err, ErrJournal) || parts >= 0 && (err != nil || len(j.parts) != parts) {
+			t.Errorf("%.300q: %d parts, %v", text, len(j.parts), err)
+		}
+	}
 }
 
 // TestAbortResumable gives uploads up.

@@ -366,6 +366,7 @@ func (f *shelf) ListParts(ctx context.Context, in *s3.ListPartsInput, _ ...func(
 		if !ok {
 			return answer(404, "NoSuchUpload")
 		}
+		out.ChecksumAlgorithm = u.in.ChecksumAlgorithm
 		marker := 0
 		if in.PartNumberMarker != nil {
 			fmt.Sscan(*in.PartNumberMarker, &marker)

@@ -45,7 +45,11 @@ func (b *Budget) whole(t *testing.T) {
 // size, whether it was known or not.
 func TestSenderSizes(t *testing.T) {
 	const mib = 1 << 20
-	for _, segment := range []int{4 << 10, 64 << 10, mib, 4 * mib} {
+	segments := []int{4 << 10, 64 << 10, mib, 4 * mib}
+	if testing.Short() {
+		segments = segments[1:2]
+	}
+	for _, segment := range segments {
 		for _, size := range []int{0, 1, segment - 1, segment, segment + 1, 5*mib - 1, 5 * mib, 5*mib + 1, 10*mib + segment, 20 * mib, 8*minPartSize - 1} {
 			for _, known := range []bool{false, true} {
 				f := newFake()
@@ -214,7 +218,11 @@ func TestBudgetTooSmall(t *testing.T) {
 // TestBudgetShared has uploads of all kinds share budgets that not all of them
 // fit into at a time: each gets on, and the memory in use stays within.
 func TestBudgetShared(t *testing.T) {
-	for _, size := range []int64{17 << 20, 24 << 20, 40 << 20, 200 << 20} {
+	budgets := []int64{17 << 20, 24 << 20, 40 << 20, 200 << 20}
+	if testing.Short() {
+		budgets = budgets[:2]
+	}
+	for _, size := range budgets {
 		b := NewBudget(size)
 		f := newFake()
 		var most int64
