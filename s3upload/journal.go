@@ -22,6 +22,8 @@ type heading struct {
 	Key                 string `json:"key"`
 	UploadID            string `json:"uploadId"`
 	Header              []byte `json:"header"`
+	HeaderSuffix        string `json:"headerSuffix,omitempty"`
+	HeaderInMetadata    bool   `json:"headerInMetadata,omitempty"`
 	ExpectedBucketOwner string `json:"expectedBucketOwner,omitempty"`
 	RequestPayer        string `json:"requestPayer,omitempty"`
 }

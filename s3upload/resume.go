@@ -39,8 +39,9 @@ type resumeClient interface {
 // the store has already, which is asked with ListParts, is not sent again. The
 // data key is unwrapped from the journal with keys, which are tried at the
 // beginning of a new upload too. in is as for a new upload; what
-// CreateMultipartUpload took of it then, such as its metadata, stays. Parts hold
-// whole segments, and so are not of exactly Options.PartSize bytes.
+// CreateMultipartUpload took of it then, such as its metadata, stays, and so does
+// what Options.Encrypt said of the stream. Parts hold whole segments, and so are
+// not of exactly Options.PartSize bytes.
 //
 // The MACs take HMAC-SHA-256 over the plaintext. The journal holds no key and
 // nothing of the plaintext; who can change it can make the upload fail.
@@ -61,6 +62,9 @@ func (u *Uploader) UploadResumable(ctx context.Context, in *s3.PutObjectInput, k
 		return nil, fmt.Errorf("s3upload: %w", err)
 	}
 	defer j.close()
+	if j.file != nil && (j.HeaderSuffix != u.options.HeaderSuffix || j.HeaderInMetadata != u.options.HeaderInMetadata) {
+		return nil, fmt.Errorf("s3upload: %w: %.512q was begun with the header in another place: HeaderSuffix and HeaderInMetadata must be as then", ErrJournal, j.name)
+	}
 	sealer, err := p.sealer(ctx, u.keys, keys, j)
 	if err != nil {
 		return nil, err
@@ -106,8 +110,8 @@ func (p *prepared) sealer(ctx context.Context, wrapper keywrap.Wrapper, unwrappe
 	if err != nil {
 		return nil, fmt.Errorf("s3upload: %w", j.damaged("its header: %v", err))
 	}
-	if info.Detached != p.encrypt.Detached {
-		return nil, fmt.Errorf("s3upload: %w: %.512q was begun with the header in another place: HeaderSuffix and HeaderInMetadata must be as then", ErrJournal, j.name)
+	if info.Detached != p.encrypt.Detached { // though the places agree
+		return nil, fmt.Errorf("s3upload: %w", j.damaged("its header is for another place"))
 	}
 	if size := p.encrypt.PlaintextSize; info.PlaintextSize != format.UnknownSize && (size == nil || *size != info.PlaintextSize) {
 		return nil, fmt.Errorf("s3upload: %w: it had %d bytes when the journal %.512q was begun", ErrSourceChanged, info.PlaintextSize, j.name)

@@ -255,10 +255,20 @@ func TestResumeAnotherJournal(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	}
-	o := resumeOptions()
-	o.HeaderSuffix = DefaultHeaderSuffix
-	if _, err := uploadResumable(t, f, o, bytes.NewReader(plaintext), journal); !errors.Is(err, ErrJournal) {
-		t.Errorf("the header in another place: %v", err)
+	for _, begun := range []Options{{}, {HeaderSuffix: DefaultHeaderSuffix}, {HeaderSuffix: ".other"}, {HeaderInMetadata: true}} {
+		for _, now := range []Options{{}, {HeaderSuffix: DefaultHeaderSuffix}, {HeaderInMetadata: true}} {
+			if now.HeaderSuffix == begun.HeaderSuffix && now.HeaderInMetadata == begun.HeaderInMetadata {
+				continue
+			}
+			o := resumeOptions()
+			o.HeaderSuffix, o.HeaderInMetadata = begun.HeaderSuffix, begun.HeaderInMetadata
+			f, journal := interrupted(t, o, plaintext)
+			before := len(f.calls)
+			o.HeaderSuffix, o.HeaderInMetadata = now.HeaderSuffix, now.HeaderInMetadata
+			if _, err := uploadResumable(t, f, o, bytes.NewReader(plaintext), journal); !errors.Is(err, ErrJournal) || len(f.calls) != before {
+				t.Errorf("the header was to be at %q, %v, and now at %q, %v: %v", begun.HeaderSuffix, begun.HeaderInMetadata, now.HeaderSuffix, now.HeaderInMetadata, err)
+			}
+		}
 	}
 	other, err := keywrap.NewAESKey("test", bytes.Repeat([]byte{8}, keywrap.AESKeySize))
 	if err != nil {

@@ -154,6 +154,7 @@ func (s *sender) begin(ctx context.Context) error {
 	}
 	err := s.journal.begin(heading{
 		Bucket: *t.in.Bucket, Key: *t.in.Key, UploadID: t.uploadID, Header: s.header,
+		HeaderSuffix: t.options.HeaderSuffix, HeaderInMetadata: t.options.HeaderInMetadata,
 		ExpectedBucketOwner: aws.ToString(t.in.ExpectedBucketOwner), RequestPayer: string(t.in.RequestPayer),
 	})
 	if err == nil {
