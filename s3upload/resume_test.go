@@ -548,7 +548,7 @@ func TestResumableJournalFaults(t *testing.T) {
 // TestJournalLines refuses what no journal has.
 func TestJournalLines(t *testing.T) {
 	const heading = `{"bulla-upload-journal":1,"bucket":"b","key":"k","uploadId":"u","header":"aGVhZGVy"}`
-	part := func(n, size int, more string) string {
+	part := func(n int, size int64, more string) string {
 		return fmt.Sprintf(`{"part":%d,"size":%d%s,"mac":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}`, n, size, more)
 	}
 	for text, parts := range map[string]int{

@@ -46,6 +46,70 @@ type sender struct {
 	done     []types.CompletedPart
 }
 
+// newSender returns what uploads p in sealer's stream.
+func (u *Uploader) newSender(ctx context.Context, p *prepared, sealer *stream.Sealer) (*sender, error) {
+	s := &sender{
+		sealer: sealer, budget: u.options.Budget, declared: format.UnknownSize,
+		slots: make(chan struct{}, u.options.Concurrency), freed: make(chan struct{}, 1),
+	}
+	if p.encrypt.PlaintextSize != nil {
+		s.declared = *p.encrypt.PlaintextSize
+	}
+	var err error
+	if s.header, err = sealer.Header(s.declared); err != nil {
+		return nil, fmt.Errorf("s3upload: %w", err)
+	}
+	memory := int64(defaultBudget)
+	if s.budget != nil {
+		memory = s.budget.size
+	}
+	if s.ladder, err = newLadder(newGeometry(sealer.Layout()), s.declared, u.options.PartSize, memory, u.maxParts); err != nil {
+		return nil, err
+	}
+	s.reserve = s.ladder.first
+	ctx, stop := context.WithCancel(ctx)
+	s.t = &transfer{client: u.client, options: &u.options, in: p.put, ctx: ctx, stop: stop, total: format.UnknownSize}
+	s.src = newSource(ctx, p.put.Body, p.sums)
+	p.put.Body = nil
+	if s.declared != format.UnknownSize {
+		if s.t.total, err = s.ladder.layout.StoredSize(s.declared); err != nil {
+			stop()
+			return nil, fmt.Errorf("s3upload: %w", err)
+		}
+	}
+	if err := s.t.place(s.header); err != nil {
+		stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// send runs s.
+func (u *Uploader) send(ctx context.Context, s *sender) (*Result, error) {
+	if s.budget == nil {
+		s.budget = NewBudget(max(defaultBudget, 2*s.least()))
+	}
+	if least := s.least(); least > s.budget.size {
+		return nil, invalid("Options.Budget has %d bytes, this upload takes at least %d", s.budget.size, least)
+	}
+	etag, version, err := s.run(s.t.ctx)
+	if err != nil {
+		return nil, s.t.abandon(ctx, err)
+	}
+	return s.result(etag, version)
+}
+
+// result returns what a finished upload is.
+func (s *sender) result(etag, version *string) (*Result, error) {
+	info, err := stream.Inspect(s.header)
+	if err != nil {
+		return nil, fmt.Errorf("s3upload: the stream's own header: %w", err)
+	}
+	res := s.t.result(etag, version)
+	res.PlaintextSize, res.Info = s.count, info
+	return res, nil
+}
+
 // run uploads the object, and returns its ETag and version. When it returns,
 // nothing goes on any more.
 func (s *sender) run(ctx context.Context) (etag, version *string, err error) {
