@@ -157,6 +157,13 @@ func TestBrowser(t *testing.T) {
 	}
 	t.Parallel()
 	need(t, "chromium", "ffmpeg")
+	// The browser's sandbox needs what containers do not give. All that it shows is this test's.
+	headless := []string{
+		"--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--no-first-run",
+	}
+	if _, err := try(t, nil, "chromium", append(headless, "--dump-dom", "about:blank")...); err != nil {
+		without(t, "chromium", err)
+	}
 	p := newPlace(t)
 	data := film(t)
 	if _, err := s3upload.New(p.direct, p.keys, nil).Upload(t.Context(), p.put("films/film.mp4", bytes.NewReader(data))); err != nil {
@@ -176,10 +183,8 @@ func TestBrowser(t *testing.T) {
 		times = append(times, fmt.Sprint(scene*sceneLength+sceneLength/2))
 	}
 	picture := filepath.Join(t.ArtifactDir(), "browser.png")
-	// The browser's sandbox needs what containers do not give. All that it shows is this test's.
-	run(t, nil, "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-		"--disable-background-networking", "--no-first-run", "--hide-scrollbars", "--window-size=680,520",
-		"--autoplay-policy=no-user-gesture-required", "--screenshot="+picture, web.URL+"/?"+strings.Join(times, ","))
+	run(t, nil, "chromium", append(headless, "--hide-scrollbars", "--window-size=680,520",
+		"--autoplay-policy=no-user-gesture-required", "--screenshot="+picture, web.URL+"/?"+strings.Join(times, ","))...)
 	web.Close()
 
 	if c.told.Error != "" || c.err != nil || len(c.told.Visits) != len(visits) {

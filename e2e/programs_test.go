@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
@@ -21,23 +22,38 @@ const programsEnv = "BULLA_E2E_PROGRAMS"
 func need(t *testing.T, programs ...string) {
 	t.Helper()
 	for _, name := range programs {
-		if _, err := exec.LookPath(name); err == nil {
-			continue
-		} else if slices.Contains(strings.Fields(os.Getenv(programsEnv)), name) {
-			t.Fatalf("%v: install it, or take it out of %s", err, programsEnv)
-		} else {
-			t.Skipf("%v: this test needs %s", err, name)
+		if _, err := exec.LookPath(name); err != nil {
+			without(t, name, err)
 		}
 	}
 }
 
-// programTime is how long a program may run.
-const programTime = time.Minute
+// without ends a test that cannot have a program that it needs.
+func without(t *testing.T, name string, err error) {
+	t.Helper()
+	if slices.Contains(strings.Fields(os.Getenv(programsEnv)), name) {
+		t.Fatalf("%v: install %s, or take it out of %s", err, name, programsEnv)
+	}
+	t.Skipf("%v: this test needs %s", err, name)
+}
 
-// run runs a program, with settings in its environment beside its PATH, and returns what it wrote to its standard
-// output. Its temporary files and what it keeps in its home directory are removed with the test's. It must succeed, and
-// neither it nor a process that it started is left when run returns.
+// programTime is how long a program may run.
+const programTime = 3 * time.Minute
+
+// run is try of what must succeed.
 func run(t *testing.T, settings []string, program string, args ...string) string {
+	t.Helper()
+	out, err := try(t, settings, program, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// try runs a program, with settings in its environment beside its PATH, and returns what it wrote to its standard
+// output. Its temporary files and what it keeps in its home directory are removed with the test's. Neither it nor a process
+// that it started is left when try returns.
+func try(t *testing.T, settings []string, program string, args ...string) (string, error) {
 	t.Helper()
 	home := t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), programTime)
@@ -55,7 +71,7 @@ func run(t *testing.T, settings []string, program string, args ...string) string
 		if errors.Is(err, exec.ErrWaitDelay) {
 			err = errors.Join(err, cmd.Cancel())
 		}
-		t.Fatalf("%s %q: %v\n%s", program, args, err, problems.String())
+		return "", fmt.Errorf("%s %q: %w\n%s", program, args, err, problems.String())
 	}
-	return out.String()
+	return out.String(), nil
 }

@@ -72,9 +72,9 @@ type Options struct {
 
 	// Budget, if set, bounds the memory for parts, of all uploads that are
 	// given it. Parts then hold whole segments: all but the first and the
-	// final one are equal, and about PartSize. nil means 128 MiB for each
-	// upload of unknown size, whose parts grow: that is enough for 312 GiB, and a
-	// Budget of n bytes for 2,500 times as much.
+	// final one are equal, and about PartSize; Encrypt.Workers are not used.
+	// nil means 128 MiB for each upload of unknown size, whose parts grow: that
+	// is enough for 312 GiB, and a Budget of n bytes for 2,500 times as much.
 	Budget *Budget
 
 	// Limiter, if set, slows down the sending of parts. Uploads that share it
