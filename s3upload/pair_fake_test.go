@@ -71,7 +71,7 @@ func (f *pairFake) keep(name string) {
 }
 
 func (f *pairFake) PutObject(ctx context.Context, in *s3.PutObjectInput, _ ...func(*s3.Options)) (*s3.PutObjectOutput, error) {
-	b, err := io.ReadAll(in.Body)
+	b, err := readBody(in.Body)
 	if err != nil {
 		return nil, err
 	}
@@ -165,8 +165,8 @@ func reads(t *testing.T, payload, header, plaintext []byte) stream.Info {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, plaintext) {
-		t.Fatalf("%d bytes of plaintext, expected %d: %v", len(got), len(plaintext), err)
+	if err := sameBytes(r, plaintext); err != nil {
+		t.Fatalf("the plaintext: %v", err)
 	}
 	return r.Info()
 }

@@ -50,9 +50,8 @@ func onShelf(t *testing.T, f *shelf, plaintext []byte) stream.Info {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := io.ReadAll(r)
-	if err != nil || !bytes.Equal(got, plaintext) {
-		t.Fatalf("the object decrypts to other %d bytes, expected %d: %v", len(got), len(plaintext), err)
+	if err := sameBytes(r, plaintext); err != nil {
+		t.Fatalf("the object: %v", err)
 	}
 	return r.Info()
 }

@@ -197,7 +197,7 @@ func (f *shelf) GetObjectTagging(ctx context.Context, in *s3.GetObjectTaggingInp
 }
 
 func (f *shelf) PutObject(ctx context.Context, in *s3.PutObjectInput, _ ...func(*s3.Options)) (*s3.PutObjectOutput, error) {
-	b, err := io.ReadAll(in.Body)
+	b, err := readBody(in.Body)
 	if err != nil {
 		return nil, err
 	}
@@ -283,7 +283,7 @@ func (f *shelf) addPart(id string, number int32, part *shelved) (*string, error)
 }
 
 func (f *shelf) UploadPart(ctx context.Context, in *s3.UploadPartInput, _ ...func(*s3.Options)) (*s3.UploadPartOutput, error) {
-	b, err := io.ReadAll(in.Body)
+	b, err := readBody(in.Body)
 	if err == nil {
 		_, err = in.Body.(io.Seeker).Seek(0, io.SeekStart)
 	}
@@ -336,6 +336,11 @@ func (f *shelf) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMult
 			return err
 		}
 		o := &shelved{tags: parseTags(u.in.Tagging)}
+		size := 0
+		for _, part := range u.parts {
+			size += len(part.data)
+		}
+		o.data = make([]byte, 0, size)
 		for i, p := range in.MultipartUpload.Parts {
 			part := u.parts[*p.PartNumber]
 			switch {

@@ -70,7 +70,7 @@ func (f *shelf) store(t *testing.T, place string, plaintext []byte, o *stream.En
 		t.Fatal(err)
 	}
 	defer r.Close()
-	data, err := io.ReadAll(r)
+	data, err := readAll(r, len(plaintext))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,18 +116,18 @@ func (f *shelf) decrypt(t *testing.T, name string, keys keywrap.Unwrapper) ([]by
 	t.Helper()
 	header, payload := f.headerOf(t, name)
 	o := &stream.DecryptOptions{Location: "s3://" + name}
-	src := slices.Concat(header, payload)
+	front := header
 	if info, err := stream.Inspect(header); err != nil {
 		return nil, err
 	} else if info.Detached {
 		o.DetachedHeader = header
-		src = slices.Concat(header[:format.PreludeSize], payload)
+		front = header[:format.PreludeSize]
 	}
-	r, err := stream.NewDecryptReader(t.Context(), bytes.NewReader(src), keys, o)
+	r, err := stream.NewDecryptReader(t.Context(), io.MultiReader(bytes.NewReader(front), bytes.NewReader(payload)), keys, o)
 	if err != nil {
 		return nil, err
 	}
-	return io.ReadAll(r)
+	return readAll(r, len(payload))
 }
 
 // opens fails the test unless the object decrypts with keys to plaintext.

@@ -219,8 +219,9 @@ func TestBudgetTooSmall(t *testing.T) {
 // fit into at a time: each gets on, and the memory in use stays within.
 func TestBudgetShared(t *testing.T) {
 	budgets := []int64{17 << 20, 24 << 20, 40 << 20, 200 << 20}
+	uploads := 8
 	if testing.Short() {
-		budgets = budgets[:2]
+		budgets, uploads = budgets[:1], 4
 	}
 	for _, size := range budgets {
 		b := NewBudget(size)
@@ -240,7 +241,7 @@ func TestBudgetShared(t *testing.T) {
 			}
 		}
 		var wg sync.WaitGroup
-		for i := range 8 {
+		for i := range uploads {
 			wg.Go(func() {
 				in := putInput(bytes.NewReader(pattern(8*minPartSize - i)))
 				in.Key = aws.String(fmt.Sprint("key-", i))
@@ -260,7 +261,7 @@ func TestBudgetShared(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if len(f.objects) != 8 || len(f.uploads) != 0 {
+		if len(f.objects) != uploads || len(f.uploads) != 0 {
 			t.Errorf("%d objects, %d uploads", len(f.objects), len(f.uploads))
 		}
 		b.whole(t)
