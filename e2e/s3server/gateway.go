@@ -2,9 +2,11 @@ package s3server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"syscall"
 	"time"
@@ -109,7 +111,22 @@ func serveOnce(c *config, workDir string) (*gateway, error) {
 	if c.CertFile != "" {
 		c.URL = "https://" + addr
 	}
+	if err := answers(c.URL); err != nil {
+		return nil, errors.Join(fmt.Errorf("s3server: start: %w", err), g.stop())
+	}
 	return g, nil
+}
+
+// answers waits for the answer to a request, whatever it is. The gateway says that it listens before its HTTP library
+// knows of that: closed in between, it would listen for ever.
+func answers(url string) error {
+	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	client := http.Client{Transport: transport, Timeout: 30 * time.Second}
+	res, err := client.Get(url)
+	if err != nil {
+		return err
+	}
+	return res.Body.Close()
 }
 
 // backend opens the directory as a store. It changes the working directory: the store's paths are relative.
@@ -132,14 +149,17 @@ func backend(c *config) (*posix.Posix, error) {
 }
 
 func (g *gateway) close() error {
-	g.cancel()
-	err := <-g.done
-	if errors.Is(err, context.Canceled) {
-		err = nil
-	}
-	err = errors.Join(err, os.Chdir(g.workDir))
+	err := errors.Join(g.stop(), os.Chdir(g.workDir))
 	<-slot
 	return err
+}
+
+func (g *gateway) stop() error {
+	g.cancel()
+	if err := <-g.done; !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
 }
 
 // freeAddr returns a loopback address with a port that was free a moment ago.
