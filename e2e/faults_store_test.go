@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -98,16 +97,7 @@ func (k *keeping) prepare(t *testing.T) {
 // bucket creates a bucket for one trial.
 func (k *keeping) bucket(t *testing.T) string {
 	t.Helper()
-	s := &stage{place: place{bucket: "faults-" + strings.ToLower(rand.Text()), direct: server.Client()}}
-	s.create(t)
-	t.Cleanup(func() {
-		if err := os.RemoveAll(server.PathOnDisk(s.bucket, "")); err != nil {
-			t.Error(err)
-		}
-	})
-	if k.versions {
-		s.keepVersions(t)
-	}
+	s := newTrialBucket(t, k.versions)
 	keys := []string{"key"}
 	if k.place.HeaderSuffix != "" {
 		keys = append(keys, headerOf("key"))

@@ -85,8 +85,8 @@ func uploadDeeds() (deeds []*deed) {
 	return deeds
 }
 
-// bucket creates a bucket for one trial.
-func (u *upload) bucket(t *testing.T) string {
+// newTrialBucket creates a bucket for one trial, past the proxy.
+func newTrialBucket(t *testing.T, versions bool) *stage {
 	t.Helper()
 	s := &stage{place: place{bucket: "faults-" + strings.ToLower(rand.Text()), direct: server.Client()}}
 	s.create(t)
@@ -95,9 +95,16 @@ func (u *upload) bucket(t *testing.T) string {
 			t.Error(err)
 		}
 	})
-	if u.versions {
+	if versions {
 		s.keepVersions(t)
 	}
+	return s
+}
+
+// bucket creates a bucket for one trial.
+func (u *upload) bucket(t *testing.T) string {
+	t.Helper()
+	s := newTrialBucket(t, u.versions)
 	if u.old {
 		keys, err := faultKey()
 		if err == nil {

@@ -163,15 +163,7 @@ func TestResumeCompleted(t *testing.T) {
 	if n := faultproxy.Sum(p.proxy.Log(), faultproxy.UploadPart).Requests; n != 0 {
 		t.Errorf("%d parts were sent again", n)
 	}
-	o, err := s3download.Open(t.Context(), p.direct, p.get("key"), p.keys, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	check := text(size).CheckFrom(0)
-	if _, err := o.WriteTo(check); err != nil || check.Offset() != size {
-		t.Fatalf("%d bytes came back: %v", check.Offset(), err)
-	}
-	if err := o.Close(); err != nil {
+	if err := p.read(t, "key", size); err != nil {
 		t.Fatal(err)
 	}
 

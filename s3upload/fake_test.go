@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -47,6 +48,28 @@ type fake struct {
 
 func newFake() *fake {
 	return &fake{objects: map[string][]byte{}, uploads: map[string]map[int32][]byte{}}
+}
+
+// newWeighed returns a fake that keeps only the sizes of parts, and the most
+// bytes that were reachable during a request, beyond those of now.
+func newWeighed() (*fake, *int64) {
+	live := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	base, most := live(), new(int64)
+	var mu sync.Mutex
+	f := newFake()
+	f.discard = true
+	f.before = func(context.Context, int, string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		*most = max(*most, live()-base)
+		return nil
+	}
+	return f, most
 }
 
 // call runs effect between the hooks.

@@ -9,6 +9,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
 // journalVersion is in a journal's first line.
@@ -17,15 +19,15 @@ const journalVersion = 1
 // A heading is the first line of a journal: what the multipart upload is. The
 // header has the data key wrapped, as the object will have it.
 type heading struct {
-	Version             int    `json:"bulla-upload-journal"`
-	Bucket              string `json:"bucket"`
-	Key                 string `json:"key"`
-	UploadID            string `json:"uploadId"`
-	Header              []byte `json:"header"`
-	HeaderSuffix        string `json:"headerSuffix,omitempty"`
-	HeaderInMetadata    bool   `json:"headerInMetadata,omitempty"`
-	ExpectedBucketOwner string `json:"expectedBucketOwner,omitempty"`
-	RequestPayer        string `json:"requestPayer,omitempty"`
+	Version             int                `json:"bulla-upload-journal"`
+	Bucket              string             `json:"bucket"`
+	Key                 string             `json:"key"`
+	UploadID            string             `json:"uploadId"`
+	Header              []byte             `json:"header"`
+	HeaderSuffix        string             `json:"headerSuffix,omitempty"`
+	HeaderInMetadata    bool               `json:"headerInMetadata,omitempty"`
+	ExpectedBucketOwner *string            `json:"expectedBucketOwner,omitempty"`
+	RequestPayer        types.RequestPayer `json:"requestPayer,omitempty"`
 }
 
 // A record is a further line, written before the part is sent: how many

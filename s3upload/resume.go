@@ -314,17 +314,10 @@ func (u *Uploader) AbortResumable(ctx context.Context, journal string) error {
 	}
 	defer j.close()
 	t := &transfer{client: u.client, options: &u.options, uploadID: j.UploadID, in: &s3.PutObjectInput{
-		Bucket: &j.Bucket, Key: &j.Key, ExpectedBucketOwner: nonEmpty(j.ExpectedBucketOwner), RequestPayer: types.RequestPayer(j.RequestPayer),
+		Bucket: &j.Bucket, Key: &j.Key, ExpectedBucketOwner: j.ExpectedBucketOwner, RequestPayer: j.RequestPayer,
 	}}
 	if err := t.abort(ctx); err != nil {
 		return fmt.Errorf("s3upload: aborting the multipart upload %q of s3://%.64s/%.1024s: %w", j.UploadID, j.Bucket, j.Key, err)
 	}
 	return j.remove()
-}
-
-func nonEmpty(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
 }

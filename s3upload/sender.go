@@ -67,16 +67,14 @@ func (u *Uploader) newSender(ctx context.Context, p *prepared, sealer *stream.Se
 		return nil, err
 	}
 	s.reserve = s.ladder.first
+	total, err := p.storedSize(sealer.Layout())
+	if err != nil {
+		return nil, err
+	}
 	ctx, stop := context.WithCancel(ctx)
-	s.t = &transfer{client: u.client, options: &u.options, in: p.put, ctx: ctx, stop: stop, total: format.UnknownSize}
+	s.t = &transfer{client: u.client, options: &u.options, in: p.put, ctx: ctx, stop: stop, total: total}
 	s.src = newSource(ctx, p.put.Body, p.sums)
 	p.put.Body = nil
-	if s.declared != format.UnknownSize {
-		if s.t.total, err = s.ladder.layout.StoredSize(s.declared); err != nil {
-			stop()
-			return nil, fmt.Errorf("s3upload: %w", err)
-		}
-	}
 	if err := s.t.place(s.header); err != nil {
 		stop()
 		return nil, err
@@ -219,7 +217,7 @@ func (s *sender) begin(ctx context.Context) error {
 	err := s.journal.begin(heading{
 		Bucket: *t.in.Bucket, Key: *t.in.Key, UploadID: t.uploadID, Header: s.header,
 		HeaderSuffix: t.options.HeaderSuffix, HeaderInMetadata: t.options.HeaderInMetadata,
-		ExpectedBucketOwner: aws.ToString(t.in.ExpectedBucketOwner), RequestPayer: string(t.in.RequestPayer),
+		ExpectedBucketOwner: t.in.ExpectedBucketOwner, RequestPayer: t.in.RequestPayer,
 	})
 	if err == nil {
 		t.journal = s.journal.name

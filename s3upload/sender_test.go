@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -312,28 +311,12 @@ func TestBudgetWaits(t *testing.T) {
 // pipe whose parts grow.
 func TestSenderMemory(t *testing.T) {
 	const budget = 32 << 20
-	live := func() int64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return int64(m.HeapAlloc)
-	}
-	base := live()
-	var most int64
-	var mu sync.Mutex
-	f := newFake()
-	f.discard = true
-	f.before = func(context.Context, int, string) error {
-		mu.Lock()
-		defer mu.Unlock()
-		most = max(most, live()-base)
-		return nil
-	}
+	f, most := newWeighed()
 	if _, err := New(f, testKey, &Options{Budget: NewBudget(budget)}).Upload(t.Context(), putInput(io.LimitReader(zeros{}, 200<<20))); err != nil {
 		t.Fatal(err)
 	}
-	if most > budget+1<<20 || most < budget/2 {
-		t.Errorf("%d bytes were reachable, the budget has %d", most, budget)
+	if *most > budget+1<<20 || *most < budget/2 {
+		t.Errorf("%d bytes were reachable, the budget has %d", *most, budget)
 	}
 }
 

@@ -210,6 +210,18 @@ func (u *Uploader) prepare(in *s3.PutObjectInput) (*prepared, error) {
 	return &prepared{put, sums, encrypt}, nil
 }
 
+// storedSize returns the size of the object, or format.UnknownSize.
+func (p *prepared) storedSize(l format.Layout) (int64, error) {
+	if p.encrypt.PlaintextSize == nil {
+		return format.UnknownSize, nil
+	}
+	size, err := l.StoredSize(*p.encrypt.PlaintextSize)
+	if err != nil {
+		return 0, fmt.Errorf("s3upload: %w", err)
+	}
+	return size, nil
+}
+
 // manage uploads with the SDK's uploader.
 func (u *Uploader) manage(ctx context.Context, p *prepared) (*Result, error) {
 	ctx, stop := context.WithCancel(ctx)
@@ -223,12 +235,11 @@ func (u *Uploader) manage(ctx context.Context, p *prepared) (*Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("s3upload: the stream's own header: %w", err)
 	}
-	t := &transfer{client: u.client, options: &u.options, in: p.put, ctx: ctx, stop: stop, src: r, total: format.UnknownSize}
-	if p.encrypt.PlaintextSize != nil {
-		if t.total, err = info.Layout.StoredSize(*p.encrypt.PlaintextSize); err != nil {
-			return nil, fmt.Errorf("s3upload: %w", err)
-		}
+	total, err := p.storedSize(info.Layout)
+	if err != nil {
+		return nil, err
 	}
+	t := &transfer{client: u.client, options: &u.options, in: p.put, ctx: ctx, stop: stop, src: r, total: total}
 	if t.partSize, err = planParts(t.total, u.options.PartSize); err != nil {
 		return nil, err
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"reflect"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -329,31 +328,15 @@ func (zeros) Read(p []byte) (int, error) {
 // TestUploadMemory measures what is reachable while each part is in flight.
 func TestUploadMemory(t *testing.T) {
 	const concurrency, parts = 2, 24
-	live := func() int64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return int64(m.HeapAlloc)
-	}
-	base := live()
-	var most int64
-	var mu sync.Mutex
-	f := newFake()
-	f.discard = true
-	f.before = func(context.Context, int, string) error {
-		mu.Lock()
-		defer mu.Unlock()
-		most = max(most, live()-base)
-		return nil
-	}
+	f, most := newWeighed()
 	body := io.LimitReader(zeros{}, parts*minPartSize)
 	if _, err := New(f, testKey, &Options{PartSize: minPartSize, Concurrency: concurrency}).Upload(t.Context(), putInput(body)); err != nil {
 		t.Fatal(err)
 	}
-	if limit := int64((concurrency+2)*minPartSize + minPartSize/2); most > limit || most < concurrency*minPartSize {
-		t.Errorf("%d bytes were reachable, expected at most %d", most, limit)
+	if limit := int64((concurrency+2)*minPartSize + minPartSize/2); *most > limit || *most < concurrency*minPartSize {
+		t.Errorf("%d bytes were reachable, expected at most %d", *most, limit)
 	}
-	t.Logf("%.1f parts reachable at most", float64(most)/minPartSize)
+	t.Logf("%.1f parts reachable at most", float64(*most)/minPartSize)
 }
 
 // TestUploaderShared uses one Uploader for several objects at a time.
